@@ -1,0 +1,3 @@
+"""harvester: an asynchronous bulk harvester that empties a reporting API into sharded files, provably whole."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,132 @@
+"""The error tree: every failure this program names, and the exit code each ends with.
+
+::
+
+    HarvesterError                     1   unforeseen
+    ├── ConfigError                    2   usage or configuration
+    ├── SourceError                    3   a window could not be had: a gap
+    │   ├── TransientError             3   worth another try
+    │   │   ├── ConnectFailed              nobody answered: refused, unresolved, no route
+    │   │   ├── TimedOut                   an answer that did not come, or not whole, in time
+    │   │   ├── Broken                     an answer cut short on its way
+    │   │   ├── ServerFailed               408, 500, 502, 504 and their kin
+    │   │   ├── Throttled                  429, 503, or a Retry-After: everybody waits
+    │   │   └── BadPage                    an answer that is not a good page, whatever its status
+    │   ├── Rejected                   3   a 4xx for this very request; a smaller one may pass
+    │   ├── Moved                      3   rows moved while they were paged, again and again
+    │   ├── Refused                    5   401 or 403
+    │   └── ContractBroken             6   the source does not do what its dialect declares
+    ├── VerificationFailed             4
+    ├── StorageError                   7   the output could not be written or read
+    │   └── LedgerDamaged              7
+    └── OutputTaken                    8
+        ├── Locked                     8   another run holds the output
+        └── OtherJob                   8   the output belongs to another job
+
+The class answers "try again?" (is it a TransientError) and "which exit code?". Nobody searches a message's text.
+A message says what happened, to which window or file, and what to do next; it never holds a token or a body.
+"""
+
+from typing import ClassVar
+
+EXIT_COMPLETE = 0
+EXIT_TIME_BUDGET = 10
+EXIT_INTERRUPTED = 75
+
+
+class HarvesterError(Exception):
+    exit_code: ClassVar[int] = 1
+    status: ClassVar[str] = "error"
+
+
+class ConfigError(HarvesterError):
+    """A setting, flag, job or dialect file that cannot be used; names file, key and the way out."""
+
+    exit_code = 2
+    status = "config"
+
+
+class SourceError(HarvesterError):
+    exit_code = 3
+    status = "gaps"
+
+
+class TransientError(SourceError):
+    """Worth another try. `retry_after_s` is what the server asked for, in seconds from now, where it did."""
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class ConnectFailed(TransientError):
+    pass
+
+
+class TimedOut(TransientError):
+    pass
+
+
+class Broken(TransientError):
+    pass
+
+
+class ServerFailed(TransientError):
+    pass
+
+
+class Throttled(TransientError):
+    pass
+
+
+class BadPage(TransientError):
+    pass
+
+
+class Rejected(SourceError):
+    """The server understood and said no to this request (400, 404, 405, 413, 414, 422, a redirect)."""
+
+    def __init__(self, message: str, *, status_code: int) -> None:
+        super().__init__(message)
+        self.status_code = status_code
+
+
+class Moved(SourceError):
+    pass
+
+
+class Refused(SourceError):
+    exit_code = 5
+    status = "refused"
+
+
+class ContractBroken(SourceError):
+    exit_code = 6
+    status = "contract"
+
+
+class VerificationFailed(HarvesterError):
+    exit_code = 4
+    status = "difference"
+
+
+class StorageError(HarvesterError):
+    exit_code = 7
+    status = "storage"
+
+
+class LedgerDamaged(StorageError):
+    pass
+
+
+class OutputTaken(HarvesterError):
+    exit_code = 8
+    status = "locked"
+
+
+class Locked(OutputTaken):
+    pass
+
+
+class OtherJob(OutputTaken):
+    pass
