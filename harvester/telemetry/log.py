@@ -1,0 +1,199 @@
+"""The log: every event becomes one line, an event name plus keys, the same keys everywhere.
+
+JSON lines for machines, aligned text for people; both by structlog with processors of this file only, so
+nothing global is configured. A value is bounded in length and its control characters are escaped: what a
+server sends may end up in an error's text, and must neither flood the log nor move the cursor. Tokens and
+bodies never get here: events do not carry them, and `secrets` are blotted out of what somebody else's
+library has to say.
+"""
+
+import dataclasses
+import logging
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import structlog
+from structlog import dev
+
+from harvester import events
+
+Line = structlog.typing.EventDict
+LONGEST_VALUE = 500
+"""Characters of a logged text; an error's message is shorter, a stack trace has its own bound."""
+LONGEST_TRACE = 20_000
+
+LEVELS: Mapping[type[events.Event], int] = {
+    events.RunStarted: logging.INFO,
+    events.PageFetched: logging.DEBUG,
+    events.RequestFailed: logging.WARNING,
+    events.Paused: logging.WARNING,
+    events.TokenRejected: logging.WARNING,
+    events.RowsMoved: logging.WARNING,
+    events.RecordQuarantined: logging.WARNING,
+    events.WindowDone: logging.INFO,
+    events.WindowFailed: logging.ERROR,
+    events.ShardSealed: logging.INFO,
+    events.PartitionPublished: logging.INFO,
+    events.DrainBegan: logging.WARNING,
+    events.RunEnded: logging.INFO,
+}
+"""An event that is not here is told at info."""
+
+_UNPRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u2028\u2029"  # control characters and the two line ends that JSON does not know
+    "\u200e\u200f\u202a-\u202e\u2066-\u2069"  # what turns the direction of the text around
+    "\ud800-\udfff]"  # halves of a character
+)
+
+
+def printable(text: str, longest: int = LONGEST_VALUE) -> str:
+    """`text` on one line, control characters as escapes, cut after `longest` characters with the rest
+    counted.
+    """
+    cut = text[:longest]
+    shown = _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), cut)
+    return shown if len(text) <= longest else f"{shown}... ({len(text) - longest} more)"
+
+
+def utc(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def briefly(time: datetime) -> str:
+    """For people: 2024-01-01T00:00Z, with seconds and milliseconds only where there are any."""
+    return utc(time).replace(".000Z", "Z").replace(":00Z", "Z")
+
+
+def name(event: events.Event) -> str:
+    """The event's name in a line: WindowDone is `window_done`."""
+    return _snake(type(event))
+
+
+def _snake(kind: type) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
+
+
+def keys(event: events.Event) -> dict[str, Any]:
+    return {field.name: getattr(event, field.name) for field in dataclasses.fields(event)}
+
+
+class Log:
+    """A listener that hands each event as one finished line to `put`."""
+
+    def __init__(
+        self,
+        put: Callable[[str], object],
+        *,
+        json: bool,
+        level: int = logging.INFO,
+        colors: bool = False,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        secrets: Sequence[str] = (),
+    ) -> None:
+        self._secrets = [secret for secret in secrets if secret]
+        self._clock = clock
+        self._level = level
+        self._json = json
+        self._logger: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
+            structlog.PrintLogger(_Lines(put)),  # type: ignore[arg-type]  # it asks for a file, and uses its write
+            processors=[self._frame, self._tame, _as_json if json else _console(colors)],
+            wrapper_class=structlog.make_filtering_bound_logger(level),
+            context_class=dict,
+        )
+
+    def __call__(self, event: events.Event) -> None:
+        level = LEVELS.get(type(event), logging.INFO)
+        if level >= self._level:  # most events are pages, and gathering keys costs more than asking here
+            self.note(level, name(event), **keys(event))
+
+    def note(self, level: int, event: str, /, **keys: Any) -> None:
+        """A line that no event stands for: what the command line has to say."""
+        self._logger.log(level, event, **keys)
+
+    def _frame(self, _logger: Any, method: str, line: Line) -> Line:
+        now = self._clock()
+        stamp = utc(now) if self._json else now.astimezone().strftime("%H:%M:%S")
+        return {"timestamp": stamp, "level": method, "event": line.pop("event"), **line}
+
+    def _tame(self, _logger: Any, _method: str, line: Line) -> Line:
+        return {key: self._tamed(key, value) for key, value in line.items()}
+
+    def _tamed(self, key: str, value: Any) -> Any:
+        match value:
+            case None | bool() | int():
+                return value
+            case float():
+                return round(value, 3)
+            case datetime():
+                return utc(value) if self._json else briefly(value)
+            case _:
+                text = str(value)
+                for secret in self._secrets:
+                    text = text.replace(secret, "***")
+                return printable(text, LONGEST_TRACE if key == "trace" else LONGEST_VALUE)
+
+
+class Foreign(logging.Handler):
+    """Takes what libraries say through `logging` into the log, as `library_said` at debug: their lines have
+    no keys, and what matters in them reaches the log as an event anyway."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__()
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._log.note(logging.DEBUG, "library_said", library=record.name, text=record.getMessage())
+        except Exception:  # a listener must not raise, whatever a library hands to it
+            return
+
+
+class _Lines:
+    """A file, as far as structlog's PrintLogger needs one: whole lines go to `put`, their line end stays
+    here.
+    """
+
+    def __init__(self, put: Callable[[str], object]) -> None:
+        self._put = put
+
+    def write(self, text: str) -> None:
+        if text != "\n":
+            self._put(text.removesuffix("\n"))
+
+    def flush(self) -> None:
+        pass
+
+
+def _as_json(_logger: Any, _method: str, line: Line) -> str:
+    return orjson.dumps(line, option=orjson.OPT_PASSTHROUGH_DATETIME, default=str).decode()
+
+
+def _console(colors: bool) -> Callable[[Any, str, Line], str]:
+    def paint(style: str) -> str:
+        return style if colors else ""
+
+    def column(style: str, key_style: str | None = None, width: int = 0) -> dev.KeyValueColumnFormatter:
+        reset = paint(dev.RESET_ALL)
+        return dev.KeyValueColumnFormatter(key_style, paint(style), reset, value_repr=_quoted, width=width)
+
+    levels = {"debug": dev.DIM, "info": dev.GREEN, "warning": dev.YELLOW, "error": dev.RED + dev.BRIGHT}
+    level = dev.LogLevelColumnFormatter(
+        {name: paint(style) for name, style in levels.items()}, reset_style=paint(dev.RESET_ALL)
+    )
+    return dev.ConsoleRenderer(
+        sort_keys=False,
+        columns=[
+            dev.Column("timestamp", column(dev.DIM)),
+            dev.Column("level", level),
+            dev.Column("event", column(dev.BRIGHT, width=max(map(len, map(_snake, LEVELS))))),
+            dev.Column("", column("", key_style=paint(dev.CYAN))),
+        ],
+    )
+
+
+def _quoted(value: object) -> str:
+    text = str(value)
+    return f'"{text}"' if " " in text else text
