@@ -1,0 +1,272 @@
+"""Faults as data: what a server may do, each with a name, a value, options, and the rule for when it strikes.
+
+A fault is a table with one name and any of its options and rules, in TOML, in a dict, or as
+NAME=VALUE,KEY=VALUE on the command line::
+
+    [[fault]]
+    status = 503
+    retry_after = 1
+    share = 0.1
+
+Rules, alone or together: `share` of the requests; the `first` n; those `after` the k-th; each `every`-th; at
+most `times` altogether; asked ranges that touch `start` to `end`; one `dataset`; `offset` at least; until
+`for_s` seconds after the first request. `by` says what is counted and drawn for: each ask (same window, page
+size and offset: the default, so that whatever the clients' concurrency the same asks fare the same), each
+`window`, or each `request` in the order of arrival. A draw follows from the seed, the fault's place in the
+list and that count alone.
+"""
+
+import difflib
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a fault's value may be, and its options with their defaults."""
+
+    help: str
+    value: type | tuple[str, ...]  # a number, a text, a flag, or one of these words
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+KINDS: dict[str, Kind] = {
+    # how soon, and whether at all
+    "latency_ms": Kind("wait so long before the answer", float, {"jitter_ms": 0.0}),
+    "slow_offset_ms": Kind("wait so long for each 1000 rows of Offset", float),
+    "status": Kind(
+        "answer with this status", int, {"retry_after": None, "retry_as": "seconds", "body": "json"}
+    ),
+    "rate": Kind(
+        "so many requests a second, a token bucket; the rest is refused",
+        float,
+        {
+            "burst": 5.0,
+            "retry_after": 1,
+            "retry_as": "seconds",
+            "code": 429,
+            "headers": "none",
+            "penalty_s": 0.0,
+        },
+    ),
+    "in_flight": Kind(
+        "so many requests at once; the rest is refused",
+        int,
+        {"retry_after": None, "retry_as": "seconds", "code": 503},
+    ),
+    "forbid": Kind("403 with a good token", bool),
+    "expire_token": Kind("401 after so many requests, until the token is changed", int),
+    "skew_s": Kind("the server's clock, its Date and Retry-After dates, is off by this", float),
+    # on the wire
+    "refuse_s": Kind("close every connection and refuse new ones for so long", float),
+    "reset": Kind("reset the connection", ("before", "midway")),
+    "hang_s": Kind("no answer for so long, then a closed connection", float),
+    "drip": Kind("send so many bytes a second", float),
+    "cut": Kind("end the body early", ("length", "chunked", "close", "gzip")),
+    "redirect": Kind("redirect to this URL", str, {"code": 302}),
+    "gzip_bomb": Kind("a small gzip body that becomes so many MiB of JSON", int),
+    "oversize": Kind("a page with so many MiB of white space before its end", int),
+    # what a request means
+    "page_cap": Kind("at most so many rows, without a word", int),
+    "limit_refused": Kind("400 where Limit is larger", int),
+    "limit_ignored": Kind("this many rows whatever Limit says", int),
+    "more_than_limit": Kind("so many rows more than Limit", int),
+    "offset_ignored": Kind("always the first page", bool),
+    "offset_refused": Kind("400 from this Offset on", int),
+    "order": Kind("OrderBy is not kept", ("ignored", "descending", "ties", "shuffled")),
+    "ends": Kind("how the range's ends count", ("inclusive", "exclusive", "open", "seconds")),
+    "filter": Kind("Filter is not kept", ("ignored", "refused")),
+    "window_refused_s": Kind("refuse a range longer than this", float, {"code": 400}),
+    "rows_refused": Kind("refuse a range with more rows than this", int, {"code": 504}),
+    # rows that are not what they should be
+    "duplicates": Kind("this share of the rows twice, so many rows apart", float, {"distance": 1}),
+    "versions": Kind(
+        "an older version of this share of the rows as well", float, {"distance": 1, "older_first": True}
+    ),
+    "foreign": Kind("so many rows from before and after the range as well", int),
+    "insert": Kind("before answering, insert so many records before the page asked for", int),
+    "delete": Kind("before answering, delete so many records before the page asked for", int),
+    "rewrite": Kind("before answering, write so many records before the page anew", int),
+    "record": Kind(
+        "damage one row in so many (option `one_in`), the same ones always",
+        (
+            "no_key",
+            "no_date",
+            "null_key",
+            "bad_date",
+            "number",
+            "null",
+            "text",
+            "list",
+            "surrogate",
+            "utf8",
+            "nan",
+            "bigint",
+            "twice_keys",
+        ),
+        {"one_in": 500},
+    ),
+    # bodies
+    "result_code": Kind("this resultCode inside a 200, with data null", int),
+    "data": Kind("what stands in the place of the records", ("null", "missing", "object", "text", "empty")),
+    "body": Kind(
+        "spoil the whole body",
+        ("html", "empty", "bom", "pretty", "utf8", "nan", "cut_json", "trailing", "text"),
+    ),
+}
+
+RULES = ("share", "first", "after", "every", "times", "start", "end", "dataset", "offset", "for_s", "by")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    name: str
+    value: Any
+    options: Mapping[str, Any]
+    share: float = 1.0
+    first: int | None = None
+    after: int = 0
+    every: int = 1
+    times: int | None = None
+    start: int | None = None  # microseconds
+    end: int | None = None
+    dataset: str | None = None
+    offset: int = 0
+    for_s: float | None = None
+    by: str = "ask"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What the schedule knows of one request. `number` counts from 1 in the order of arrival."""
+
+    number: int
+    elapsed_s: float
+    dataset: str
+    start_us: int = 0
+    end_us: int = 0
+    limit: int | None = None
+    offset: int = 0
+
+
+def parse_faults(entries: Iterable[Mapping[str, object]]) -> tuple[Fault, ...]:
+    """ValueError names the unknown word and the nearest known one."""
+    return tuple(_parse(entry) for entry in entries)
+
+
+def parse_argument(text: str) -> dict[str, object]:
+    """`status=503,share=0.1` as an entry; values are JSON where they can be read so, else text."""
+    entry: dict[str, object] = {}
+    for part in text.split(","):
+        name, equals, value = part.partition("=")
+        if not equals or not name:
+            raise ValueError(f"fault {text!r}: expected NAME=VALUE, as in status=503,share=0.1")
+        try:
+            entry[name.strip()] = orjson.loads(value)
+        except orjson.JSONDecodeError:
+            entry[name.strip()] = value
+    return entry
+
+
+class Schedule:
+    """Which faults strike a request. Without faults this costs nothing."""
+
+    def __init__(self, faults: tuple[Fault, ...], seed: int) -> None:
+        self.faults = faults
+        self._seed = seed
+        self._seen: Counter[tuple[object, ...]] = Counter()
+        self._struck: Counter[int] = Counter()
+
+    def strike(self, ask: Ask) -> dict[str, Fault]:
+        """By name; of two with one name the later in the list wins."""
+        struck: dict[str, Fault] = {}
+        for place, fault in enumerate(self.faults):
+            if self._strikes(place, fault, ask):
+                struck[fault.name] = fault
+                self._struck[place] += 1
+        return struck
+
+    def _strikes(self, place: int, fault: Fault, ask: Ask) -> bool:
+        if fault.dataset not in (None, ask.dataset) or ask.offset < fault.offset:
+            return False
+        if fault.start is not None and ask.end_us < fault.start:
+            return False
+        if fault.end is not None and ask.start_us >= fault.end:
+            return False
+        if fault.for_s is not None and ask.elapsed_s > fault.for_s:
+            return False
+        subject: tuple[object, ...]
+        if fault.by == "request":
+            subject, nth = (), ask.number
+        else:
+            subject = (ask.dataset, ask.start_us, ask.end_us)
+            if fault.by == "ask":
+                subject += (ask.limit, ask.offset)
+            self._seen[(place, *subject)] += 1
+            nth = self._seen[(place, *subject)]
+        if ask.number <= fault.after or (fault.first is not None and nth > fault.first):
+            return False
+        if ask.number % fault.every or (fault.times is not None and self._struck[place] >= fault.times):
+            return False
+        return fault.share >= 1 or draw(self._seed, place, subject, nth) < fault.share
+
+
+def draw(*subject: object) -> float:
+    """A number in [0, 1) that follows from the subject alone."""
+    return zlib.crc32(repr(subject).encode()) / 2**32
+
+
+def _parse(entry: Mapping[str, object]) -> Fault:
+    names = [name for name in entry if name in KINDS]
+    if len(names) != 1:
+        unknown = [name for name in entry if name not in RULES and name not in KINDS]
+        near = difflib.get_close_matches(unknown[0], KINDS, 1) if unknown else []
+        hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(KINDS)}"
+        raise ValueError(f"a fault has one name, this one has {len(names)}: {dict(entry)}{hint}")
+    (name,) = names
+    kind = KINDS[name]
+    options = dict(kind.options)
+    rules: dict[str, Any] = {}
+    for key, value in entry.items():
+        if key in options:
+            options[key] = value
+        elif key in RULES:
+            rules[key] = _rule(name, key, value)
+        elif key != name:
+            near = difflib.get_close_matches(key, [*options, *RULES], 1)
+            hint = f"did you mean {near[0]}?" if near else f"it has {', '.join([*options, *RULES])}"
+            raise ValueError(f"fault {name} has no {key}; {hint}")
+    return Fault(name=name, value=_value(name, kind.value, entry[name]), options=options, **rules)
+
+
+def _value(name: str, wanted: type | tuple[str, ...], value: object) -> object:
+    if isinstance(wanted, tuple):
+        if value not in wanted:
+            raise ValueError(f"fault {name} cannot be {value!r}; it is one of {', '.join(wanted)}")
+        return value
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not wanted:
+        raise ValueError(f"fault {name} takes a {wanted.__name__}, not {value!r}")
+    return value
+
+
+def _rule(name: str, key: str, value: object) -> object:
+    if key in ("start", "end"):
+        moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+        if moment.tzinfo is None:
+            raise ValueError(f"fault {name}: {key} needs a zone")
+        return round(moment.timestamp() * 1_000_000)
+    if key == "by" and value not in ("ask", "window", "request"):
+        raise ValueError(f"fault {name}: by is ask, window or request, not {value!r}")
+    if key not in ("by", "dataset") and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise ValueError(f"fault {name}: {key} takes a number, not {value!r}")
+    if key == "every" and value == 0:
+        raise ValueError(f"fault {name}: every is 1 at least")
+    return value

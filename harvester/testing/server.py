@@ -1,0 +1,288 @@
+"""The simulator's door: one HTTP server for the Reporting API's calls and for its own control.
+
+A request passes the stages in this order, and each may end it: limits, waiting, status, authentication, the
+call itself (service.py), compression, the wire (wire.py). Data is served under `/reporting/`; truth and
+control under `/_simulator/`, which control.py answers.
+"""
+
+import asyncio
+import contextlib
+import email.utils
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, Self
+
+import orjson
+from aiohttp import web
+
+from . import control, wire
+from .datasets import PATHS, Datasets
+from .faults import Ask, Fault, Schedule, draw, parse_faults
+from .limits import Limits
+from .query import BadRequest, asked_range
+from .service import JSON, Service, error
+from .settings import Settings
+from .spoil import HTML
+from .stats import Stats
+from .wire import Answer
+
+# Packed answers that are kept: to compress a page costs ten times what it costs to serve it.
+_PACKED_KEPT = 512
+
+
+class Simulator:
+    """`async with Simulator(settings).start() as simulator:` serves until the block ends; `url` and `token`
+    say where.
+    """
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or Settings()
+        self.token = self.settings.token
+        self.stats = Stats()
+        self.schedule = Schedule(parse_faults(self.settings.faults), self.settings.seed)
+        self.datasets = Datasets(self.settings)
+        self.service = Service(self.settings, self.datasets)
+        self.url = ""
+        self._limits = Limits()
+        self._token_changed = False
+        self._port = self.settings.port
+        self._door: asyncio.Server | None = None
+        self._web: web.Server | None = None
+        self._packed: OrderedDict[tuple[object, ...], Answer] = OrderedDict()
+        self._bombs: dict[int, bytes] = {}
+        self._reopening: asyncio.Task[None] | None = None
+
+    def start(self) -> Self:
+        return self
+
+    async def __aenter__(self) -> Self:
+        self.datasets.table("interactions")
+        self._web = web.Server(self._handle, access_log=None, handler_cancellation=True)
+        await self._open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._reopening is not None:
+            self._reopening.cancel()
+        self._close()
+        if self._web is not None:
+            await self._web.shutdown(0.05)
+
+    def set_faults(self, entries: Iterable[Mapping[str, object]]) -> None:
+        """Replaces the faults while running and forgets what the old ones counted. ValueError names what is
+        wrong.
+        """
+        self.schedule = Schedule(parse_faults(entries), self.settings.seed)
+        self._limits = Limits()
+        self._token_changed = False
+
+    def set_token(self, token: str) -> None:
+        """From now on only this token is good; an `expire_token` that has struck is over."""
+        self.token = token
+        self._token_changed = True
+
+    def now(self) -> datetime:
+        return self.settings.now or datetime.now(UTC)
+
+    async def _open(self) -> None:
+        assert self._web is not None
+        loop = asyncio.get_running_loop()
+        self._door = await loop.create_server(self._web, self.settings.host, self._port, backlog=1024)
+        self._port = self._door.sockets[0].getsockname()[1]
+        self.url = f"http://{self.settings.host}:{self._port}"
+
+    def _close(self) -> None:
+        if self._door is not None:
+            self._door.close()
+            self._door = None
+
+    def _refuse_for(self, seconds: float) -> None:
+        """Closes the door and every connection, and opens the same door again after so long."""
+        if self._door is None or self._web is None:
+            return
+        self._close()
+        for connection in self._web.connections:
+            if connection.transport is not None:
+                connection.transport.abort()
+
+        async def reopen() -> None:
+            await asyncio.sleep(seconds)
+            await self._open()
+
+        self._reopening = asyncio.get_running_loop().create_task(reopen())
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.path.startswith("/_simulator/"):
+            return await control.handle(self, request)
+        dataset = PATHS.get(request.path, request.path.rpartition("/")[2])
+        number = self.stats.arrived(dataset)
+        try:
+            raw = await request.read()
+            struck, entry = self._struck(dataset, number, raw)
+            answer = await self._answer(request, raw, struck, entry)
+            entry["status"] = answer.status
+            self.stats.answered(answer.status, answer.size_bytes, entry.get("rows", 0))
+            if struck and any(name in struck for name in wire.BROKEN):
+                return await wire.send_broken(request, answer, struck)
+            return await wire.send(request, answer)
+        finally:
+            self.stats.in_flight -= 1
+
+    def _struck(self, dataset: str, number: int, raw: bytes) -> tuple[dict[str, Fault], dict[str, Any]]:
+        """The faults that strike this request, and its line in the request log."""
+        elapsed_s = time.monotonic() - self.stats.first_s
+        entry: dict[str, Any] = {"number": number, "at_s": round(elapsed_s, 6), "dataset": dataset}
+        window: dict[str, Any] = {}
+        try:
+            body = {name[:1].upper() + name[1:]: value for name, value in orjson.loads(raw).items()}
+            start, end = (round(t.timestamp() * 1_000_000) for t in asked_range(body, self.now()))
+            window = {
+                "start_us": start,
+                "end_us": end,
+                "limit": body.get("Limit"),
+                "offset": body.get("Offset") or 0,
+            }
+            self.stats.windows.add((dataset, start, end))
+        except (BadRequest, ValueError, TypeError, AttributeError):
+            pass  # a look-up, or nonsense: the call itself will say what is wrong with it
+        entry |= window
+        self.stats.asked.append(entry)
+        if not self.schedule.faults:
+            return {}, entry
+        struck = self.schedule.strike(Ask(number=number, elapsed_s=elapsed_s, dataset=dataset, **window))
+        self.stats.by_fault.update(struck.keys())
+        return struck, entry
+
+    async def _answer(
+        self, request: web.BaseRequest, raw: bytes, struck: Mapping[str, Fault], entry: dict[str, Any]
+    ) -> Answer:
+        skew_s = struck["skew_s"].value if "skew_s" in struck else 0.0
+        if "refuse_s" in struck:
+            self._refuse_for(struck["refuse_s"].value)
+        self._limits.in_flight = self.stats.in_flight
+        refusing = self._limits.refuses(struck, time.monotonic())
+        if refusing is None:
+            await self._wait(struck, entry)
+            refusing = struck.get("status")
+        if refusing is not None:
+            answer = _refusal(refusing, skew_s)
+        elif fault := struck.get("redirect"):
+            answer = Answer(int(fault.options["code"]), {"Location": fault.value})
+        elif not self._is_welcome(request, entry["number"], struck):
+            answer = error(401, "Unauthorized")
+        elif "forbid" in struck:
+            answer = error(403, "Forbidden")
+        else:
+            answer = self._served(request, raw, struck, entry)
+        if skew_s:
+            answer.headers["Date"] = email.utils.formatdate(time.time() + skew_s, usegmt=True)
+        if rate := struck.get("rate"):
+            bucket = self._limits.bucket(rate)
+            answer.headers |= bucket.headers(rate.options["headers"], time.time() + skew_s)
+        return answer
+
+    async def _wait(self, struck: Mapping[str, Fault], entry: Mapping[str, Any]) -> None:
+        wait_ms = self.settings.latency_ms
+        if fault := struck.get("latency_ms"):
+            jitter = draw(self.settings.seed, "jitter", entry["number"]) * fault.options["jitter_ms"]
+            wait_ms += fault.value + jitter
+        if fault := struck.get("slow_offset_ms"):
+            wait_ms += fault.value * (entry.get("offset") or 0) / 1000
+        if wait_ms > 0:
+            await asyncio.sleep(wait_ms / 1000)
+
+    def _is_welcome(self, request: web.BaseRequest, number: int, struck: Mapping[str, Fault]) -> bool:
+        expiry = struck.get("expire_token")
+        if expiry is not None and number > expiry.value and not self._token_changed:
+            return False
+        given = request.headers.get("x-api-key")
+        if given is None:
+            scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+            if scheme.lower() != "apikey":
+                return False
+        return given == self.token
+
+    def _served(
+        self, request: web.BaseRequest, raw: bytes, struck: Mapping[str, Fault], entry: dict[str, Any]
+    ) -> Answer:
+        packs = "gzip" in request.headers.get("Accept-Encoding", "")
+        if fault := struck.get("gzip_bomb"):
+            body = self._bombs.setdefault(fault.value, b"") or wire.bomb(fault.value)
+            self._bombs[fault.value] = body
+            return Answer(200, {**JSON, "Content-Encoding": "gzip"}, [body])
+        answer = self.service.respond(
+            request.method,
+            request.path,
+            raw,
+            struck=struck,
+            number=entry["number"],
+            now=self.now(),
+            entry=entry,
+        )
+        if not self.settings.gzip or not packs or (struck and any(name in struck for name in wire.BROKEN)):
+            return answer
+        if struck:
+            return wire.compressed(answer)
+        name = (request.path, raw, *(table.generation for table in self.datasets.rendered()))
+        known = self._packed.get(name)
+        if known is None:
+            known = self._packed[name] = wire.compressed(answer)
+            if len(self._packed) > _PACKED_KEPT:
+                self._packed.popitem(last=False)
+        return known
+
+
+def _refusal(fault: Fault, skew_s: float) -> Answer:
+    """A status with its Retry-After: seconds, the same as a date by the server's clock, or a text as it
+    stands.
+    """
+    status = int(fault.value if fault.name == "status" else fault.options["code"])
+    answer = error(status, "Refused")
+    if fault.options.get("body") in ("html", "empty"):
+        answer.parts = [HTML] if fault.options["body"] == "html" else []
+    after = fault.options["retry_after"]
+    if after is not None and fault.options["retry_as"] == "date":
+        answer.headers["Retry-After"] = email.utils.formatdate(
+            time.time() + skew_s + float(after), usegmt=True
+        )
+    elif after is not None:
+        answer.headers["Retry-After"] = str(after)
+    return answer
+
+
+@contextlib.contextmanager
+def running(settings: Settings | None = None) -> Iterator[Simulator]:
+    """A simulator in a thread with a loop of its own, for callers that block: tests of commands, other
+    processes.
+    """
+    simulator = Simulator(settings)
+    loop = asyncio.new_event_loop()
+    started, stop = threading.Event(), asyncio.Event()
+    failed: list[BaseException] = []
+
+    async def serve() -> None:
+        try:
+            async with simulator.start():
+                started.set()
+                await stop.wait()
+        except BaseException as error:
+            failed.append(error)
+            raise
+        finally:
+            started.set()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), name="simulator", daemon=True)
+    thread.start()
+    started.wait()
+    try:
+        if failed:
+            raise failed[0]
+        yield simulator
+    finally:
+        if not failed:
+            loop.call_soon_threadsafe(stop.set)
+        thread.join()
+        loop.close()

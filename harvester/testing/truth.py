@@ -1,0 +1,169 @@
+"""What a perfect harvest must hold, and the difference between that and what a harvest does hold.
+
+The truth is told as lines of JSON: `key`, `version`, `time` and `crc` (CRC-32 of the record's bytes as a
+perfect harvest stores them, one line without its end). Two marks make a line lenient, since no harvest can be
+held to it: `moved`, the record was inserted, deleted or written again while the server ran, and `damaged`, it
+is served spoilt.
+
+`compare` answers with one Difference. A harvested record is *foreign* when the truth has no such key,
+*doubled* when its key came before, *stale* when its version is older than the truth's, *changed* when its
+bytes differ otherwise; what no harvested record accounts for is *missing*.
+"""
+
+import gzip
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import orjson
+from backports import zstd
+
+from .datasets import digest
+from .faults import Fault
+from .query import Query, project
+from .rows import Rows
+from .spoil import damage, is_damaged
+from .table import Table, time_of
+
+
+@dataclass(slots=True)
+class Difference:
+    """Keys by what is wrong with them. False when nothing is: `assert not compare(...)`."""
+
+    missing: list[str] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
+    stale: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    records: int = 0  # harvested
+    expected: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.missing or self.doubled or self.stale or self.foreign or self.changed)
+
+    def report(self, samples: int = 10) -> dict[str, Any]:
+        """Counts, and a few keys of each kind."""
+        kinds = ("missing", "doubled", "stale", "foreign", "changed")
+        return {
+            "exact": not self,
+            "expected": self.expected,
+            "records": self.records,
+            **{kind: len(getattr(self, kind)) for kind in kinds},
+            "samples": {kind: getattr(self, kind)[:samples] for kind in kinds if getattr(self, kind)},
+        }
+
+    def __repr__(self) -> str:
+        return f"Difference({orjson.dumps(self.report()).decode()})"
+
+
+def truth(
+    table: Table, query: Query, *, rows: Rows, faults: Iterable[Fault] = ()
+) -> Iterator[dict[str, Any]]:
+    """The lines for all records with `start <= t < end` that pass the query's filter and queues."""
+    damages = [fault for fault in faults if fault.name == "record"]
+    touched = table.touched
+    for number in rows.selected(table, query, "exclusive", {}):
+        raw = bytes(table.row(number))
+        line = _line(raw, query, query.date_field)
+        key = line["key"]
+        if key in touched:
+            line["moved"] = True
+        for fault in damages:
+            if is_damaged(key, fault.options["one_in"]):
+                line["damaged"] = zlib.crc32(damage(fault.value, raw, table.fields))
+        yield line
+    for raw in table.gone():
+        yield _line(raw, query, query.date_field) | {"moved": True}
+
+
+def compare(
+    lines: Iterable[Mapping[str, Any]], records: Iterable[bytes], dataset: str = "interactions"
+) -> Difference:
+    """`lines` of the truth against harvested records, each the bytes of one line without its end."""
+    expected: dict[str, Mapping[str, Any]] = {}
+    for line in lines:
+        known = expected.get(line["key"])
+        if known is None or line["version"] >= known["version"]:
+            expected[line["key"]] = line
+    difference = Difference(expected=sum(not _lenient(line) for line in expected.values()))
+    seen: set[str] = set()
+    for raw in records:
+        difference.records += 1
+        key, version, crc = _read(raw, dataset)
+        line_or_none = expected.get(key)
+        if line_or_none is None:
+            difference.foreign.append(key)
+        elif key in seen:
+            difference.doubled.append(key)
+        elif (
+            crc != line_or_none["crc"]
+            and crc != line_or_none.get("damaged")
+            and not line_or_none.get("moved")
+        ):
+            older = version < line_or_none["version"]
+            (difference.stale if older else difference.changed).append(key)
+        seen.add(key)
+    difference.missing = [key for key, line in expected.items() if key not in seen and not _lenient(line)]
+    return difference
+
+
+def harvested(out: Path | str) -> Iterator[bytes]:
+    """The records of an output folder, shard by shard as its manifest lists them."""
+    root = Path(out)
+    for shard in orjson.loads((root / "_manifest.json").read_bytes())["shards"]:
+        yield from _lines(root / shard["path"])
+
+
+def _lenient(line: Mapping[str, Any]) -> bool:
+    return bool(line.get("moved") or "damaged" in line)
+
+
+class _Known(msgspec.Struct):
+    """The two fields of a harvested record that the comparison goes by."""
+
+    key: str = msgspec.field(name="_id", default="")
+    version: str = msgspec.field(name="RecordWrittenAtUtc", default="")
+
+
+_KNOWN = msgspec.json.Decoder(_Known)
+
+
+def rollup_line(raw: bytes, window_start: datetime) -> dict[str, Any]:
+    """A rollup row has no key: it is known by its window and agent, and compared by content."""
+    agent = orjson.loads(raw)["agentId"]
+    start = window_start.astimezone(UTC).isoformat()
+    return {"key": f"{start}/{agent}", "version": "", "time": start, "crc": digest(raw)}
+
+
+def _line(raw: bytes, query: Query, date: str) -> dict[str, Any]:
+    known = _KNOWN.decode(raw)
+    at = time_of(raw, date)
+    stored = project(raw, query.fields) if query.fields else raw
+    return {"key": known.key, "version": known.version, "time": at, "crc": zlib.crc32(stored)}
+
+
+def _read(raw: bytes, dataset: str) -> tuple[str, str, int | str]:
+    """Key, version and checksum of a harvested line; the empty key for what cannot be read."""
+    try:
+        if dataset == "rollup":
+            row = orjson.loads(raw)
+            start = datetime.fromisoformat(row.pop("_window_start")).astimezone(UTC).isoformat()
+            row.pop("_window_end")
+            return f"{start}/{row['agentId']}", "", digest(orjson.dumps(row))
+        known = _KNOWN.decode(raw)
+        return known.key, known.version, zlib.crc32(raw)
+    except (ValueError, KeyError, AttributeError):
+        return "", "", 0
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    openers: dict[str, Any] = {".jsonl": open, ".gz": gzip.open, ".zst": zstd.open}
+    if path.suffix not in openers:
+        raise ValueError(f"{path}: only .jsonl, .jsonl.gz and .jsonl.zst can be compared byte by byte")
+    with openers[path.suffix](path, "rb") as file:
+        for line in file:
+            yield line.removesuffix(b"\n")
