@@ -24,15 +24,16 @@ def fetch_truth(url: str, **asked: str) -> Iterator[dict[str, Any]]:
 
 
 def compare_output(out: Path | str, url: str, **asked: str) -> Difference:
-    """`asked` narrows the truth: dataset, start, end, date_field, fields, queues, filter."""
-    return compare(fetch_truth(url, **asked), harvested(out), asked.get("dataset") or "interactions")
+    """`asked` narrows the truth: dataset, start, end, date_field, fields, queues, filter, strict."""
+    dataset = (asked.get("dataset") or "interactions").removeprefix("agent-workstate-")
+    return compare(fetch_truth(url, **asked), harvested(out), dataset)
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m harvester.testing.compare", description=__doc__)
     parser.add_argument("out", metavar="OUT", help="output folder with a _manifest.json")
     parser.add_argument("url", metavar="URL", help="of the simulator, as it printed it")
-    for name in (
+    narrowing = (
         "dataset",
         "start",
         "end",
@@ -42,7 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
         "filter",
         "resolution",
         "time-zone",
-    ):
+    )
+    for name in (*narrowing, "strict"):
         parser.add_argument(f"--{name}", default="")
     given = vars(parser.parse_args(arguments))
     out, url = given.pop("out"), given.pop("url")

@@ -1,7 +1,8 @@
 """`/_simulator/`: the truth, the statistics and the levers of a running server, without authentication.
 
 GET  /_simulator/truth?dataset=&start=&end=[&date_field=&fields=A,B&queues=1,2&filter=JSON]   lines of JSON
-     (for `rollup` instead: &resolution=QuarterHour|Hour|Day&time_zone=)
+     (for `rollup` instead: &resolution=QuarterHour|Hour|Day&time_zone=); with &strict=1 the present state
+     alone, without leniency for what moved while the server ran
 GET  /_simulator/stats      counts by status, in flight, times
 GET  /_simulator/requests   the last requests, a line of JSON each
 POST /_simulator/faults     a list of faults, or {"faults": [...]}: they replace the ones before
@@ -61,7 +62,7 @@ def lines_of_truth(simulator: "Simulator", asked: Mapping[str, str]) -> Iterator
     span.
     """
     settings = simulator.settings
-    dataset = asked.get("dataset") or "interactions"
+    dataset = (asked.get("dataset") or "interactions").removeprefix("agent-workstate-")
     start, end = (
         asked.get("start") or settings.start.isoformat(),
         asked.get("end") or settings.end.isoformat(),
@@ -82,7 +83,13 @@ def lines_of_truth(simulator: "Simulator", asked: Mapping[str, str]) -> Iterator
         body["Filter"] = orjson.loads(asked["filter"])
     query = parse(body, date_field=FIELDS[dataset].date, now=simulator.now())
     table = simulator.datasets.table(dataset)
-    yield from truth(table, query, rows=simulator.service.rows, faults=simulator.schedule.faults)
+    yield from truth(
+        table,
+        query,
+        rows=simulator.service.rows,
+        faults=simulator.schedule.faults,
+        strict=asked.get("strict") in ("1", "true"),
+    )
 
 
 def _rollup_truth(

@@ -34,7 +34,7 @@ TIME_ZONES_PATH = "/reporting/api/v1/lookup/timezones"
 FIELDS = {
     "interactions": Fields(date="StartedDateTimeUtc"),
     "messages": Fields(date="CreatedAtUtc"),
-    "events": Fields(date="EventDateTimeUtc"),
+    "events": Fields(date="Epoch"),
 }
 _RENDERERS: dict[str, Renderer] = {
     "interactions": interactions,
@@ -123,7 +123,11 @@ class Datasets:
         # Neighbours of the span: its ends themselves, and ever further away from them.
         steps = [1, 500, 999, 1_000, 60_000, 3_600_000]
         far = [steps[min(n, 5)] * max(1, n - 4) for n in range(settings.beyond // 2)]
+        if FIELDS[dataset].date == "Epoch":
+            far = [-(-step // 1000) * 1000 for step in far]
         after = [end_ms, *(end_ms + step for step in far)][: settings.beyond - len(far)]
+        if FIELDS[dataset].date == "Epoch":  # whole seconds
+            times = array("q", [t - t % 1000 for t in times])
         times = array("q", [*(start_ms - step for step in reversed(far)), *times, *after])
         return render(_RENDERERS[dataset], times, seed, FIELDS[dataset], settings.cache, dataset)
 
@@ -155,7 +159,7 @@ def periods(
 def _row(agent: int, events: list[dict[str, Any]], high_ms: int) -> bytes:
     """Seconds in each workstate between the events and the period's end."""
     seconds = dict.fromkeys((number for number, _ in WORKSTATES), 0.0)
-    at = [round(datetime.fromisoformat(one["EventDateTimeUtc"]).timestamp() * 1000) for one in events]
+    at = [one["Epoch"] * 1000 for one in events]
     for event, begun, ended in zip(events, at, [*at[1:], high_ms], strict=True):
         seconds[event["WorkstateId"]] += (ended - begun) / 1000
     names = dict(WORKSTATES)

@@ -10,10 +10,10 @@ NAME=VALUE,KEY=VALUE on the command line::
 
 Rules, alone or together: `share` of the requests; the `first` n; those `after` the k-th; each `every`-th; at
 most `times` altogether; asked ranges that touch `start` to `end`; one `dataset`; `offset` at least; until
-`for_s` seconds after the first request. `by` says what is counted and drawn for: each ask (same window, page
-size and offset: the default, so that whatever the clients' concurrency the same asks fare the same), each
-`window`, or each `request` in the order of arrival. A draw follows from the seed, the fault's place in the
-list and that count alone.
+`for_s` seconds after the first request. `by` says for what `share` draws and `first` counts: for each try of
+an ask, which is window, page size and offset (the default: the same asks fare the same, whatever the client's
+concurrency); for each `window`, once and for all; or for each `request` in the order of arrival. A draw
+follows from the seed, the fault's place in the list and that subject alone.
 """
 
 import difflib
@@ -34,6 +34,7 @@ class Kind:
     help: str
     value: type | tuple[str, ...]  # a number, a text, a flag, or one of these words
     options: Mapping[str, Any] = field(default_factory=dict)
+    times: int | None = None  # how often it strikes where the fault does not say
 
 
 KINDS: dict[str, Kind] = {
@@ -64,7 +65,7 @@ KINDS: dict[str, Kind] = {
     "expire_token": Kind("401 after so many requests, until the token is changed", int),
     "skew_s": Kind("the server's clock, its Date and Retry-After dates, is off by this", float),
     # on the wire
-    "refuse_s": Kind("close every connection and refuse new ones for so long", float),
+    "refuse_s": Kind("close every connection and refuse new ones for so long, once", float, times=1),
     "reset": Kind("reset the connection", ("before", "midway")),
     "hang_s": Kind("no answer for so long, then a closed connection", float),
     "drip": Kind("send so many bytes a second", float),
@@ -90,9 +91,9 @@ KINDS: dict[str, Kind] = {
         "an older version of this share of the rows as well", float, {"distance": 1, "older_first": True}
     ),
     "foreign": Kind("so many rows from before and after the range as well", int),
-    "insert": Kind("before answering, insert so many records before the page asked for", int),
-    "delete": Kind("before answering, delete so many records before the page asked for", int),
-    "rewrite": Kind("before answering, write so many records before the page anew", int),
+    "insert": Kind("insert so many records before the page asked for, once", int, times=1),
+    "delete": Kind("delete so many records before the page asked for, once", int, times=1),
+    "rewrite": Kind("write so many records before the page anew, once", int, times=1),
     "record": Kind(
         "damage one row in so many (option `one_in`), the same ones always",
         (
@@ -214,6 +215,8 @@ class Schedule:
             return False
         if ask.number % fault.every or (fault.times is not None and self._struck[place] >= fault.times):
             return False
+        if fault.by == "window":
+            nth = 0
         return fault.share >= 1 or draw(self._seed, place, subject, nth) < fault.share
 
 
@@ -232,7 +235,7 @@ def _parse(entry: Mapping[str, object]) -> Fault:
     (name,) = names
     kind = KINDS[name]
     options = dict(kind.options)
-    rules: dict[str, Any] = {}
+    rules: dict[str, Any] = {"times": kind.times}
     for key, value in entry.items():
         if key in options:
             options[key] = value

@@ -1,9 +1,9 @@
 """Message details and agent workstate events: the two smaller detail calls.
 
 Messages are nested and their `_id` is a UUID, so that nothing comes to depend on flat records or on 24 hex
-digits; their date is `CreatedAtUtc`. Workstate events are flat, their `_id` has 24 hex digits and their date
-is `EventDateTimeUtc`: an agent enters `WorkstateId` at that instant. Both carry `RecordWrittenAtUtc`. The
-pages show only the first fields of either record; the names of the dates are this simulator's.
+digits. The page shows the first fields of a message only: the name of its date, `CreatedAtUtc`, is this
+simulator's. A workstate event says that an agent enters `WorkstateId`; its time is `Epoch`, in whole Unix
+seconds as on the page, and it carries no version.
 """
 
 from collections.abc import Iterable, Iterator
@@ -40,7 +40,8 @@ def messages(times: Iterable[int], seed: str) -> Iterator[bytes]:
             f'"EventType":{20 + (b & 7)},"EventTypeReason":{b >> 3 & 3},'
             f'"CreatedAtUtc":"{full(at)}","InteractionId":"{interaction}","QueueId":{queue},'
             f'"AgentMessage":{{"State":{{"SessionId":"{_uuid(a ^ b)}","AgentId":{agent_id},'
-            f'"FirstName":{first},"LastName":{last},"LoggedIn":true,"RoutingProfileId":{profile},"TenantId":2,"ChannelStates":['
+            f'"FirstName":{first},"LastName":{last},"LoggedIn":true,"RoutingProfileId":{profile},'
+            '"TenantId":2,"ChannelStates":['
             f'{{"ChannelType":2,"State":{b >> 9 & 3},"Since":"{full(at - 5_000)}"}},'
             f'{{"ChannelType":4,"State":null,"Since":null}}]}},"Waiting":[{waiting}],"Reply":null}},'
             f'"CustomerMessage":{{"Text":{NAMES[b % len(NAMES)]},"Attachments":[]}},'
@@ -50,7 +51,6 @@ def messages(times: Iterable[int], seed: str) -> Iterator[bytes]:
 
 def workstate_events(times: Iterable[int], seed: str) -> Iterator[bytes]:
     random = Random(f"{seed}/events")
-    full = InstantTexts().full
     cast = agents(40, seed)
     for number, at in enumerate(times):
         b = random.getrandbits(64)
@@ -61,11 +61,10 @@ def workstate_events(times: Iterable[int], seed: str) -> Iterator[bytes]:
         yield (
             f'{{"_id":"{at // 1000:08x}69de5c8ebf{number & 0xFFFFFF:06x}",'
             f'"AgentId":{agent_id},"EventType":24,'
-            f'"Epoch":{at // 1000},"EpochDate":{at // 86_400_000 * 86_400},"EpochQuarterHour":{quarter},'
+            f'"Epoch":{at // 1000},"EpochDate":{at // 1000},"EpochQuarterHour":{quarter},'
             f'"EpochHour":{at // 3_600_000 * 3600},"FirstName":{first},"LastName":{last},'
-            f'"EventDateTimeUtc":"{full(at)}","WorkstateId":{state},"WorkstateName":"{name}",'
-            f'"QueueId":{QUEUES[b % len(QUEUES)][0]},"RoutingProfileId":{profile},"TenantId":2,'
-            f'"RecordWrittenAtUtc":"{full(at + 1_000 + (b & 0xFFFF))}"}}'
+            f'"WorkstateId":{state},"WorkstateName":"{name}",'
+            f'"QueueId":{QUEUES[b % len(QUEUES)][0]},"RoutingProfileId":{profile},"TenantId":2}}'
         ).encode()
 
 

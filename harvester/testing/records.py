@@ -116,7 +116,8 @@ def _agent(agent_id: int, first: str, last: str, profile: int) -> str:
 
 def _caller(random: Random) -> str:
     place = (
-        '"FromCity":"Saint \\"Paul\\"","FromState":"MN","FromZip":"00501","FromCountry":"US","StirVerstat":"A",'
+        '"FromCity":"Saint \\"Paul\\"","FromState":"MN","FromZip":"00501","FromCountry":"US",'
+        '"StirVerstat":"A",'
         if random.random() < 0.3
         else '"FromCity":null,"FromState":null,"FromZip":null,"FromCountry":null,"StirVerstat":null,'
     )

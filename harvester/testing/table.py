@@ -154,7 +154,7 @@ class Table:
         return frozenset(self._touched)
 
     def gone(self) -> list[bytes]:
-        """Every record, in the version it had, that was deleted or written again."""
+        """What was deleted or written again, as it was."""
         return list(self._gone.values())
 
     def _changed(self, raw: bytes) -> None:
@@ -207,12 +207,14 @@ def _table(descriptor: int, offsets: "array[int]", times: "array[int]", fields: 
 
 
 def time_of(raw: bytes | memoryview, field: str) -> int | None:
-    """The instant in a date field in milliseconds, None where it is null or missing."""
-    found = re.search(re.escape(_name(field)) + rb'"([^"]*)"', raw)
+    """The instant in a date field, a text or Unix seconds, in milliseconds; None where it is null or
+    missing.
+    """
+    found = re.search(re.escape(_name(field)) + rb'(?:"([^"]*)"|(\d+))', raw)
     if found is None:
         return None
     try:
-        return to_ms(found[1].decode())
+        return to_ms(found[1].decode()) if found[2] is None else int(found[2]) * 1000
     except ValueError:
         return None
 

@@ -2,8 +2,9 @@
 
 The truth is told as lines of JSON: `key`, `version`, `time` and `crc` (CRC-32 of the record's bytes as a
 perfect harvest stores them, one line without its end). Two marks make a line lenient, since no harvest can be
-held to it: `moved`, the record was inserted, deleted or written again while the server ran, and `damaged`, it
-is served spoilt.
+held to it: `moved`, the record was inserted, deleted or written again while the server ran (the mark lists
+the checksums of what it was before); and `damaged`, it is served spoilt (the mark lists the checksum of
+that).
 
 `compare` answers with one Difference. A harvested record is *foreign* when the truth has no such key,
 *doubled* when its key came before, *stale* when its version is older than the truth's, *changed* when its
@@ -61,23 +62,30 @@ class Difference:
 
 
 def truth(
-    table: Table, query: Query, *, rows: Rows, faults: Iterable[Fault] = ()
+    table: Table, query: Query, *, rows: Rows, faults: Iterable[Fault] = (), strict: bool = False
 ) -> Iterator[dict[str, Any]]:
-    """The lines for all records with `start <= t < end` that pass the query's filter and queues."""
+    """The lines for all records with `start <= t < end` that pass the query's filter and queues.
+
+    `strict` asks for the present state alone, as a harvest that begins now must find it.
+    """
     damages = [fault for fault in faults if fault.name == "record"]
-    touched = table.touched
+    touched = frozenset[str]() if strict else table.touched
+    before: dict[str, list[int]] = {}
+    for raw in () if strict else table.gone():
+        line = _line(raw, query)
+        before.setdefault(line["key"], []).append(line["crc"])
     for number in rows.selected(table, query, "exclusive", {}):
         raw = bytes(table.row(number))
-        line = _line(raw, query, query.date_field)
-        key = line["key"]
-        if key in touched:
-            line["moved"] = True
+        line = _line(raw, query)
+        if line["key"] in touched:
+            line["moved"] = before.pop(line["key"], [])
         for fault in damages:
-            if is_damaged(key, fault.options["one_in"]):
-                line["damaged"] = zlib.crc32(damage(fault.value, raw, table.fields))
+            if is_damaged(line["key"], fault.options["one_in"]):
+                spoilt = zlib.crc32(damage(fault.value, raw, table.fields))
+                line["damaged"] = [*line.get("damaged", ()), spoilt]
         yield line
-    for raw in table.gone():
-        yield _line(raw, query, query.date_field) | {"moved": True}
+    for key, versions in before.items():
+        yield {"key": key, "version": "", "time": None, "crc": versions[-1], "moved": versions}
 
 
 def compare(
@@ -94,17 +102,13 @@ def compare(
     for raw in records:
         difference.records += 1
         key, version, crc = _read(raw, dataset)
-        line_or_none = expected.get(key)
-        if line_or_none is None:
+        line_of_key = expected.get(key)
+        if line_of_key is None:
             difference.foreign.append(key)
         elif key in seen:
             difference.doubled.append(key)
-        elif (
-            crc != line_or_none["crc"]
-            and crc != line_or_none.get("damaged")
-            and not line_or_none.get("moved")
-        ):
-            older = version < line_or_none["version"]
+        elif not _is_allowed(crc, line_of_key):
+            older = version < line_of_key["version"]
             (difference.stale if older else difference.changed).append(key)
         seen.add(key)
     difference.missing = [key for key, line in expected.items() if key not in seen and not _lenient(line)]
@@ -118,8 +122,12 @@ def harvested(out: Path | str) -> Iterator[bytes]:
         yield from _lines(root / shard["path"])
 
 
+def _is_allowed(crc: int | str, line: Mapping[str, Any]) -> bool:
+    return crc == line["crc"] or crc in line.get("moved", ()) or crc in line.get("damaged", ())
+
+
 def _lenient(line: Mapping[str, Any]) -> bool:
-    return bool(line.get("moved") or "damaged" in line)
+    return "moved" in line or "damaged" in line
 
 
 class _Known(msgspec.Struct):
@@ -139,9 +147,9 @@ def rollup_line(raw: bytes, window_start: datetime) -> dict[str, Any]:
     return {"key": f"{start}/{agent}", "version": "", "time": start, "crc": digest(raw)}
 
 
-def _line(raw: bytes, query: Query, date: str) -> dict[str, Any]:
+def _line(raw: bytes, query: Query) -> dict[str, Any]:
     known = _KNOWN.decode(raw)
-    at = time_of(raw, date)
+    at = time_of(raw, query.date_field)
     stored = project(raw, query.fields) if query.fields else raw
     return {"key": known.key, "version": known.version, "time": at, "crc": zlib.crc32(stored)}
 
