@@ -1,6 +1,7 @@
 """What happened, told in the past tense: frozen facts that rooms emit and telemetry listens to.
 
-A room is handed one `Emit` and calls it; it never knows who listens. A listener must not raise and must not block.
+A room is handed one `Emit` and calls it; it never knows who listens. A listener must not raise and must
+not block.
 """
 
 from collections.abc import Callable
@@ -31,7 +32,9 @@ class PageFetched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestFailed:
-    """A request failed and will be tried again after `wait_s`; `error` is the class's name, `detail` its message."""
+    """A request failed and will be tried again after `wait_s`; `error` is the class's name, `detail` its
+    message.
+    """
 
     error: str
     detail: str
@@ -56,7 +59,9 @@ class TokenRejected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowsMoved:
-    """A page did not join the one before it: the window is read again (`action` = "reread") or split ("split")."""
+    """A page did not join the one before it: the window is read again (`action` = "reread") or split
+    ("split").
+    """
 
     start: datetime
     end: datetime

@@ -1,0 +1,580 @@
+"""The ledger: which windows are proven, which shards hold them, and who may write.
+
+One SQLite file, `OUT/_harvest/ledger.sqlite`. A window that has no row is OPEN: it was never asked for,
+or what it
+brought was not sealed. Every change of state is one transaction that comes after the data it speaks of is
+durable, so a
+kill at any point leaves a ledger that is true. Times are kept as whole microseconds since 1970, UTC.
+
+A partition's shards belong to a build. A build is STAGED while it grows; publishing it, in one
+transaction, makes it the
+partition's generation and drops every older build. Files that no build names any more wait in `garbage`
+until a manifest
+that does not name them stands; then they are removed, and only they.
+
+`status` may read while a run writes (WAL); two writers are kept apart by a lock on `OUT/_harvest/lock`.
+"""
+
+import errno
+import fcntl
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from harvester.errors import LedgerDamaged, Locked, OtherJob, StorageError
+from harvester.shards import Receipt
+from harvester.windows import Partition, Span, Window, merge, subtract
+
+SCHEMA_VERSION: Final = 1
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+_SCHEMA: Final = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE spans (start INTEGER PRIMARY KEY, end INTEGER NOT NULL);
+CREATE TABLE windows (
+    start INTEGER PRIMARY KEY, end INTEGER NOT NULL, state TEXT NOT NULL CHECK (state IN ('done', 'failed')),
+    records INTEGER NOT NULL, error TEXT);
+CREATE TABLE builds (
+    id INTEGER PRIMARY KEY, partition TEXT NOT NULL, state TEXT NOT NULL CHECK (state IN ('staged',
+    'published')),
+    generation INTEGER);
+CREATE UNIQUE INDEX one_published ON builds (partition) WHERE state = 'published';
+CREATE INDEX builds_by_partition ON builds (partition);
+CREATE TABLE shards (
+    build INTEGER NOT NULL REFERENCES builds (id) ON DELETE CASCADE, number INTEGER NOT NULL, path TEXT
+    NOT NULL,
+    records INTEGER NOT NULL, size_bytes INTEGER NOT NULL, raw_bytes INTEGER NOT NULL, sha256 TEXT NOT NULL,
+    first INTEGER NOT NULL, last INTEGER NOT NULL, PRIMARY KEY (build, number)) WITHOUT ROWID;
+CREATE INDEX shards_by_path ON shards (path);
+CREATE TABLE garbage (path TEXT PRIMARY KEY) WITHOUT ROWID;
+"""
+
+
+class State(Enum):
+    """A window's state. OPEN has no row."""
+
+    OPEN = "open"
+    DONE = "done"
+    FAILED = "failed"
+
+
+TRANSITIONS: Final[Mapping[tuple[State, State], bool]] = {
+    (State.OPEN, State.OPEN): False,
+    (State.OPEN, State.DONE): True,  # its last record was sealed
+    (State.OPEN, State.FAILED): True,  # its attempts are used up
+    (State.DONE, State.OPEN): True,  # its shard is gone or it is to be asked again
+    (State.DONE, State.DONE): False,  # a done window is never asked, so never done twice
+    (State.DONE, State.FAILED): False,  # a failure takes nothing back that was proven
+    (State.FAILED, State.OPEN): True,  # windows of another cut take its place
+    (State.FAILED, State.DONE): True,  # a later run filled the gap
+    (State.FAILED, State.FAILED): True,  # a later run failed as well; the newer error stands
+}
+"""Every transition there is, with its verdict."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What became of a window: DONE, or FAILED with the error that the user will read."""
+
+    window: Window
+    records: int
+    error: str | None = None
+
+    @property
+    def state(self) -> State:
+        return State.DONE if self.error is None else State.FAILED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """A stretch of the spans that is not proven, and why."""
+
+    start: datetime
+    end: datetime
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Build:
+    """One partition's shards in the making, or as published (then `generation` is set)."""
+
+    id: int
+    partition: str
+    generation: int | None
+    receipts: tuple[Receipt, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    done: int
+    failed: int
+    records: int
+
+
+def to_us(moment: datetime) -> int:
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def from_us(moment_us: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=moment_us)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise StorageError(f"{path}: the ledger could not be used: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise LedgerDamaged(
+            f"{path}: the ledger is damaged ({error}); nothing was changed. Keep a copy of the output, "
+            f"then harvest "
+            f"into a new folder, or restore {path.name} from a backup"
+        ) from error
+
+
+class Lock:
+    """Holds an output for one writer. Freed by the kernel when the process ends, however it ends."""
+
+    def __init__(self, home: Path) -> None:
+        self._path = home / "lock"
+        self._file = -1
+
+    def __enter__(self) -> Self:
+        try:
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            held = self._file >= 0 and error.errno in (errno.EWOULDBLOCK, errno.EACCES)
+            self._close()
+            if held:
+                raise Locked(
+                    f"{self._path.parent.parent}: another run holds this output; wait for it to end"
+                ) from None
+            raise StorageError(f"{self._path}: cannot be locked: {error.strerror}") from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+class Ledger:
+    """The ledger of one output. Not for two threads at once; the store task owns it while a run goes on."""
+
+    def __init__(self, home: Path, *, read_only: bool = False) -> None:
+        self._path = home / "ledger.sqlite"
+        self._read_only = read_only
+        self._db: sqlite3.Connection = None  # type: ignore[assignment]
+
+    def __enter__(self) -> Self:
+        with _explained(self._path):
+            if self._read_only:
+                self._db = sqlite3.connect(
+                    f"{self._path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False
+                )
+            else:
+                os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+                self._db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+            try:
+                self._open()
+            except BaseException:
+                self._db.close()
+                raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with _explained(self._path):
+            self._db.close()
+
+    def _open(self) -> None:
+        self._db.execute("PRAGMA busy_timeout = 10000")
+        self._db.execute("PRAGMA foreign_keys = ON")
+        if not self._read_only:
+            # FULL: in WAL mode each commit is synced. With less, a power loss could take back what was
+            # said done.
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+        (verdict,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise LedgerDamaged(f"{self._path}: the ledger is damaged ({verdict}); nothing was changed")
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if version == 0 and not self._read_only:
+            with self._transaction():
+                for statement in filter(str.strip, _SCHEMA.split(";")):
+                    self._db.execute(statement)
+                self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        elif version != SCHEMA_VERSION:
+            raise StorageError(
+                f"{self._path}: made by another version of harvester (ledger schema {version}, this one "
+                f"reads "
+                f"{SCHEMA_VERSION}); use that version, or harvest into a new folder"
+            )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with _explained(self._path):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def _rows(self, query: str, *values: object) -> list[Any]:
+        with _explained(self._path):
+            return self._db.execute(query, values).fetchall()
+
+    # --- the job and its spans
+
+    def adopt_job(self, fingerprint: Mapping[str, Any], reading: Mapping[str, Any] | None = None) -> None:
+        """Writes the job into a new ledger; raises OtherJob, naming what differs, where another one
+        stands.
+        """
+        known = self.job()
+        if known is None:
+            with self._transaction() as db:
+                db.execute(
+                    "INSERT INTO meta VALUES ('job', ?)", (json.dumps(dict(fingerprint), sort_keys=True),)
+                )
+            return
+        wanted = json.loads(json.dumps(dict(fingerprint)))
+        differing = [key for key in sorted({*known, *wanted}) if known.get(key) != wanted.get(key)]
+        if differing:
+            told = "; ".join(
+                f"{key}: {known.get(key)!r} there, {wanted.get(key)!r} asked" for key in differing
+            )
+            raise OtherJob(
+                f"{self._path.parent.parent}: this output belongs to another job ({told}); "
+                "use the same settings, or another output.url"
+            )
+
+    def job(self) -> dict[str, Any] | None:
+        rows = self._rows("SELECT value FROM meta WHERE key = 'job'")
+        return json.loads(rows[0][0]) if rows else None
+
+    def reading(self) -> dict[str, Any]:
+        """How the output's lines are to be read, as `dialects.row_reader` takes it."""
+        rows = self._rows("SELECT value FROM meta WHERE key = 'reading'")
+        return json.loads(rows[0][0]) if rows else {}
+
+    def extend(self, span: Span) -> None:
+        """Adds a span to what is asked of this output; spans that touch become one."""
+        spans = merge([*self.spans(), span])
+        with self._transaction() as db:
+            db.execute("DELETE FROM spans")
+            db.executemany("INSERT INTO spans VALUES (?, ?)", [(to_us(s.start), to_us(s.end)) for s in spans])
+
+    def spans(self) -> list[Span]:
+        rows = self._rows("SELECT start, end FROM spans ORDER BY start")
+        return [Span(start=from_us(start), end=from_us(end)) for start, end in rows]
+
+    # --- windows
+
+    def missing(self, span: Span) -> list[Span]:
+        """The stretches of `span` that no done window covers, in order."""
+        rows = self._rows(
+            "SELECT start, end FROM windows WHERE state = 'done' AND start < ? AND end > ? ORDER BY start",
+            to_us(span.end),
+            to_us(span.start),
+        )
+        return subtract(
+            span, merge(Span(start=from_us(start), end=from_us(end)) for start, end in _joined(rows))
+        )
+
+    def gaps(self, span: Span | None = None) -> list[Gap]:
+        """Windows that failed, in order, with the error of their last attempt."""
+        low, high = (to_us(span.start), to_us(span.end)) if span else (-(1 << 62), 1 << 62)
+        rows = self._rows(
+            "SELECT start, end, error FROM windows WHERE state = 'failed' AND start < ? AND end > ? ORDER "
+            "BY start",
+            high,
+            low,
+        )
+        return [Gap(start=from_us(start), end=from_us(end), error=error) for start, end, error in rows]
+
+    def counts(self, span: Span | None = None) -> Counts:
+        low, high = (to_us(span.start), to_us(span.end)) if span else (-(1 << 62), 1 << 62)
+        rows = self._rows(
+            "SELECT count(*) FILTER (WHERE state = 'done'), count(*) FILTER (WHERE state = 'failed'), "
+            "coalesce(sum(records), 0) FROM windows WHERE start >= ? AND start < ?",
+            low,
+            high,
+        )
+        done, failed, records = rows[0]
+        return Counts(done=done, failed=failed, records=records)
+
+    def fail(self, settled: Iterable[Settled]) -> None:
+        """Records windows that failed and brought nothing."""
+        with self._transaction() as db:
+            self._settle(db, settled)
+
+    def reopen(self, span: Span) -> int:
+        """Forgets that windows of `span` were proven, so that the next run asks for them; how many there
+        were.
+        """
+        with self._transaction() as db:
+            return db.execute(
+                "DELETE FROM windows WHERE start < ? AND end > ?", (to_us(span.end), to_us(span.start))
+            ).rowcount
+
+    @staticmethod
+    def _settle(db: sqlite3.Connection, settled: Iterable[Settled]) -> None:
+        for one in settled:
+            start, end = to_us(one.window.start), to_us(one.window.end)
+            (done,) = db.execute(
+                "SELECT count(*) FROM windows WHERE start < ? AND end > ? AND state = 'done'", (end, start)
+            ).fetchone()
+            before = State.DONE if done else State.OPEN
+            if not TRANSITIONS[before, one.state]:
+                raise StorageError(
+                    f"the window {one.window.start.isoformat()} is {before.value} and cannot become "
+                    f"{one.state.value}"
+                )
+            db.execute("DELETE FROM windows WHERE start < ? AND end > ?", (end, start))
+            db.execute(
+                "INSERT INTO windows VALUES (?, ?, ?, ?, ?)",
+                (start, end, one.state.value, one.records, one.error),
+            )
+
+    # --- builds and shards
+
+    def begin_build(self, partition: Partition) -> int:
+        with self._transaction() as db:
+            cursor = db.execute(
+                "INSERT INTO builds (partition, state) VALUES (?, 'staged')", (partition.name,)
+            )
+            return int(cursor.lastrowid or 0)
+
+    def builds(self, partition: str) -> list[Build]:
+        """A partition's builds, newest first: staged ones by runs that were killed, then the published
+        one.
+        """
+        rows = self._rows("SELECT id, generation FROM builds WHERE partition = ? ORDER BY id DESC", partition)
+        return [
+            Build(id=id_, partition=partition, generation=generation, receipts=tuple(self._receipts(id_)))
+            for id_, generation in rows
+        ]
+
+    def unfinished(self) -> list[str]:
+        """Partitions that a killed run left staged, in order."""
+        rows = self._rows("SELECT DISTINCT partition FROM builds WHERE state = 'staged' ORDER BY partition")
+        return [name for (name,) in rows]
+
+    def published(self) -> Iterator[Build]:
+        """The output: every published build, ordered by partition, one at a time."""
+        rows = self._rows(
+            "SELECT id, partition, generation FROM builds WHERE state = 'published' ORDER BY partition"
+        )
+        for id_, partition, generation in rows:
+            yield Build(
+                id=id_, partition=partition, generation=generation, receipts=tuple(self._receipts(id_))
+            )
+
+    def _receipts(self, build: int) -> list[Receipt]:
+        rows = self._rows(
+            "SELECT path, records, size_bytes, raw_bytes, sha256, first, last FROM shards WHERE build = ? "
+            "ORDER BY number",
+            build,
+        )
+        return [
+            Receipt(
+                path=path,
+                records=records,
+                size_bytes=size,
+                raw_bytes=raw,
+                sha256=sha256,
+                first=from_us(first),
+                last=from_us(last),
+            )
+            for path, records, size, raw, sha256, first, last in rows
+        ]
+
+    def seal(
+        self,
+        build: int,
+        number: int,
+        receipts: Sequence[Receipt],
+        settled: Iterable[Settled],
+        intents: Iterable[str] = (),
+    ) -> None:
+        """Receipts and the windows they complete, at once. The files must be durable already.
+
+        `intents` are paths that publishing is about to make: garbage until it succeeds, so that a kill in
+        between
+        leaves no file that nobody will ever remove.
+        """
+        with self._transaction() as db:
+            for place, receipt in enumerate(receipts, start=number):
+                db.execute(
+                    "INSERT INTO shards VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        build,
+                        place,
+                        receipt.path,
+                        receipt.records,
+                        receipt.size_bytes,
+                        receipt.raw_bytes,
+                        receipt.sha256,
+                        to_us(receipt.first),
+                        to_us(receipt.last),
+                    ),
+                )
+            self._settle(db, settled)
+            db.executemany("INSERT OR IGNORE INTO garbage VALUES (?)", [(path,) for path in intents])
+
+    def publish(self, build: int, paths: Sequence[str]) -> int:
+        """Makes the build its partition's output, its shards now under `paths`; returns the generation.
+
+        All older builds of the partition end here; files that nothing names any more become garbage.
+        """
+        with self._transaction() as db:
+            (partition,) = db.execute("SELECT partition FROM builds WHERE id = ?", (build,)).fetchone()
+            (generation,) = db.execute(
+                "SELECT 1 + coalesce(max(generation), 0) FROM builds WHERE partition = ?", (partition,)
+            ).fetchone()
+            db.execute(
+                "INSERT OR IGNORE INTO garbage SELECT path FROM shards WHERE build IN "
+                "(SELECT id FROM builds WHERE partition = ?)",
+                (partition,),
+            )
+            db.execute("DELETE FROM builds WHERE partition = ? AND id <> ?", (partition, build))
+            db.execute(
+                "UPDATE builds SET state = 'published', generation = ? WHERE id = ?", (generation, build)
+            )
+            for number, path in enumerate(paths):
+                db.execute("UPDATE shards SET path = ? WHERE build = ? AND number = ?", (path, build, number))
+            db.execute("DELETE FROM garbage WHERE path IN (SELECT path FROM shards)")
+        return int(generation)
+
+    def publish_empty(self, partitions: Iterable[tuple[str, Sequence[Settled]]]) -> None:
+        """Partitions in which nothing happened: their windows and a generation without shards, many at
+        once.
+        """
+        with self._transaction() as db:
+            for partition, settled in partitions:
+                self._settle(db, settled)
+                db.execute(
+                    "INSERT INTO builds (partition, state, generation) VALUES (?, 'published', 1)",
+                    (partition,),
+                )
+
+    def garbage(self) -> list[str]:
+        return [path for (path,) in self._rows("SELECT path FROM garbage ORDER BY path")]
+
+    def forget_garbage(self, paths: Iterable[str]) -> None:
+        with self._transaction() as db:
+            db.executemany("DELETE FROM garbage WHERE path = ?", [(path,) for path in paths])
+
+    # --- what runs learn
+
+    def learned(self) -> dict[str, Any]:
+        rows = self._rows("SELECT key, value FROM meta WHERE key LIKE 'learned.%'")
+        return {key.removeprefix("learned."): json.loads(value) for key, value in rows}
+
+    def learn(self, facts: Mapping[str, Any]) -> None:
+        with self._transaction() as db:
+            db.executemany(
+                "INSERT OR REPLACE INTO meta VALUES (?, ?)",
+                [(f"learned.{key}", json.dumps(value)) for key, value in facts.items()],
+            )
+
+
+def _joined(rows: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Neighbours become one interval, so that a year of done windows is one span and not 35,000."""
+    begun: tuple[int, int] | None = None
+    for start, end in rows:
+        if begun and begun[1] == start:
+            begun = (begun[0], end)
+        else:
+            if begun:
+                yield begun
+            begun = (start, end)
+    if begun:
+        yield begun
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartitionStatus:
+    partition: str
+    generation: int
+    records: int
+    shards: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """What an output holds, by its ledger alone."""
+
+    out: str
+    job: dict[str, Any]
+    spans: list[Span]
+    complete: bool
+    windows_done: int
+    windows_failed: int
+    open: list[Span]
+    """Stretches that no done window covers; failed windows lie in them."""
+    gaps: list[Gap]
+    records: int
+    """In proven and in published windows."""
+    partitions: list[PartitionStatus]
+    staged_partitions: list[str]
+    """Begun and not yet published: a run is going on, or was killed."""
+    learned: dict[str, Any]
+
+
+def home_of(out: Path) -> Path:
+    return out / "_harvest"
+
+
+def is_begun(out: Path) -> bool:
+    return (home_of(out) / "ledger.sqlite").exists()
+
+
+def read_status(out: Path) -> Status:
+    """Reads without a lock, also while a run goes on. Raises StorageError where no ledger stands."""
+    if not is_begun(out):
+        raise StorageError(f"{out}: no harvest was begun here (no _harvest/ledger.sqlite)")
+    with Ledger(home_of(out), read_only=True) as ledger:
+        spans = ledger.spans()
+        open_spans = [part for span in spans for part in ledger.missing(span)]
+        counts = ledger.counts()
+        return Status(
+            out=str(out),
+            job=ledger.job() or {},
+            spans=spans,
+            complete=bool(spans) and not open_spans and not ledger.unfinished(),
+            windows_done=counts.done,
+            windows_failed=counts.failed,
+            open=open_spans,
+            gaps=ledger.gaps(),
+            records=counts.records,
+            partitions=[
+                PartitionStatus(
+                    partition=build.partition,
+                    generation=build.generation or 0,
+                    records=sum(receipt.records for receipt in build.receipts),
+                    shards=len(build.receipts),
+                )
+                for build in ledger.published()
+            ],
+            staged_partitions=ledger.unfinished(),
+            learned=ledger.learned(),
+        )

@@ -1,0 +1,184 @@
+"""One partition in the making: what it holds already and what was fetched since become its next generation.
+
+Batches arrive in the order of their windows. Rows of the base that lie before a window are copied first,
+those inside it
+give way to what was fetched. Each sealed shard goes into the ledger together with the windows that it
+completes; at the
+end the build is published, under new names, in one transaction.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+from harvester.dialects import Row
+from harvester.events import Emit, PartitionPublished, ShardSealed
+from harvester.ledger import Ledger, Settled, State
+from harvester.output.base import Base
+from harvester.records import Batch
+from harvester.shards import OutputSettings, Receipt, naming, suffix
+from harvester.shards.disk import Disk
+from harvester.shards.sink import Sink
+from harvester.windows import Partition, Span, merge, subtract
+
+
+class Assembly:
+    """Builds one partition. `write` and `fail` take its windows in order; `close` publishes."""
+
+    def __init__(
+        self,
+        partition: Partition,
+        *,
+        first_missing: datetime | None,
+        disk: Disk,
+        ledger: Ledger,
+        settings: OutputSettings,
+        row: Callable[[bytes], Row],
+        emit: Emit,
+    ) -> None:
+        self.partition: Final = partition
+        self._disk = disk
+        self._ledger = ledger
+        self._settings = settings
+        self._suffix = suffix(settings.compression)
+        self._emit = emit
+        self._builds = ledger.builds(partition.name)
+        self._base = Base(disk, self._builds, row=row)
+        self._first_missing = first_missing
+        self._settled: list[Settled] = []
+        """Windows taken since the last seal: the next one completes them."""
+        self._sealed: list[Receipt] = []
+        self._sink: Sink | None = None
+        self._build = 0
+        self.bytes_written = 0
+
+    @property
+    def is_untouched(self) -> bool:
+        """Nothing was sealed before and no row came: there is nothing to write."""
+        return self._sink is None and not self._builds
+
+    @property
+    def settled(self) -> list[Settled]:
+        return self._settled
+
+    def write(self, batch: Batch) -> None:
+        """Takes the records of one window. It is proven, unless some of its items were no records."""
+        window = batch.window
+        if batch.records or self._builds:
+            sink = self._begun()
+            self._seal(sink.add(self._base.rows_before(window.start)))
+            self._base.drop_before(window.end)
+            self._seal(sink.add(batch.rows))
+        self._settled.append(Settled(window=window, records=batch.records, error=batch.error))
+
+    def fail(self, settled: Settled) -> None:
+        """Takes a window that could not be read; what earlier runs had of it stays."""
+        self._settled.append(settled)
+
+    def _begun(self) -> Sink:
+        if self._sink is None:
+            self._build = self._ledger.begin_build(self.partition)
+            adopted = self._base.adoptable(self._first_missing)
+            self._base.begin(len(adopted))
+            if adopted:
+                self._ledger.seal(self._build, 0, adopted, ())
+                self._sealed += adopted
+            self._sink = Sink(
+                self._disk,
+                compression=self._settings.compression,
+                shard_bytes=self._settings.shard_bytes,
+                name=lambda number: naming.staged(self._build, number, self._suffix),
+                first_number=len(adopted),
+            )
+        return self._sink
+
+    def _seal(self, receipts: list[Receipt], intents: list[str] | None = None) -> None:
+        """Data first: the files are synced, then the folder that names them, then the ledger says so."""
+        if receipts:
+            self._disk.sync_folder(naming.STAGING)
+        if receipts or intents is not None:
+            self._ledger.seal(self._build, len(self._sealed), receipts, self._settled, intents or ())
+            self._sealed += receipts
+            self._settled = []
+        for receipt in receipts:
+            self.bytes_written += receipt.size_bytes
+            self._emit(
+                ShardSealed(
+                    path=receipt.path,
+                    records=receipt.records,
+                    size_bytes=receipt.size_bytes,
+                    raw_bytes=receipt.raw_bytes,
+                )
+            )
+
+    def close(self) -> list[str]:
+        """Seals what is left and publishes; returns the paths of the generation before, if this one
+        replaces it.
+
+        Where no window brought anything and nothing was staged, the published generation stays as it is.
+        """
+        staged = any(build.generation is None for build in self._builds)
+        if self._sink is None and not staged:
+            if self._settled:
+                self._ledger.fail(self._settled)
+            return []
+        sink = self._begun()
+        # Two adds and a seal may each complete shards; only the last transaction carries the intents.
+        self._seal(sink.add(self._base.rows_before(None)))
+        last = sink.finish()
+        receipts = [*self._sealed, *last]
+        complete = self._is_complete()
+        names = [self._name(number, receipt, complete) for number, receipt in enumerate(receipts)]
+        self._seal(last, names)
+        return self._publish(receipts, names, complete)
+
+    def _is_complete(self) -> bool:
+        whole = Span(start=self.partition.start, end=self.partition.end)
+        done = [
+            Span(start=one.window.start, end=one.window.end)
+            for one in self._settled
+            if one.state is State.DONE
+        ]
+        return not any(subtract(part, merge(done)) for part in self._ledger.missing(whole))
+
+    def _name(self, number: int, receipt: Receipt, complete: bool) -> str:
+        plain = naming.plain(self.partition.name, number, self._suffix)
+        taken = {
+            old.path: old.sha256
+            for build in self._builds
+            if build.generation is not None
+            for old in build.receipts
+        }
+        if complete and taken.get(plain, receipt.sha256) == receipt.sha256:
+            return plain
+        return naming.digested(self.partition.name, number, self._suffix, receipt.sha256)
+
+    def _publish(self, receipts: list[Receipt], names: list[str], complete: bool) -> list[str]:
+        if names:
+            folder = naming.folder(self.partition.name)
+            self._disk.make_folder(folder)
+            for receipt, name in zip(receipts, names, strict=True):
+                self._disk.link(receipt.path, name)
+            self._disk.sync_folder(folder)
+        generation = self._ledger.publish(self._build, names)
+        self._emit(
+            PartitionPublished(
+                partition=self.partition.name,
+                generation=generation,
+                records=sum(receipt.records for receipt in receipts),
+                shards=len(receipts),
+                complete=complete,
+            )
+        )
+        return [
+            receipt.path
+            for build in self._builds
+            if build.generation is not None
+            for receipt in build.receipts
+            if receipt.path not in names
+        ]
+
+    def abandon(self) -> None:
+        """Leaves the shard under way; what was sealed stays for the next run."""
+        if self._sink is not None:
+            self._sink.abandon()

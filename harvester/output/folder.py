@@ -1,0 +1,280 @@
+"""An output folder while a run owns it: locked, its ledger open, one partition at a time being assembled.
+
+Everything here blocks (compression, fsync, SQLite) and belongs to one thread at a time: the scheduler's
+store task.
+"""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Literal, Self
+from zoneinfo import ZoneInfo
+
+import orjson
+
+from harvester.dialects import Dialect, reading_of
+from harvester.errors import ConfigError
+from harvester.events import Emit, PartitionPublished
+from harvester.ledger import Ledger, Lock, Settled, home_of
+from harvester.output import manifest
+from harvester.output.assembly import Assembly
+from harvester.records import Batch
+from harvester.shards import OutputSettings, naming
+from harvester.shards.disk import Disk
+from harvester.windows import Partition, Span, parse_time, partition_of
+
+EMPTY_WINDOWS: Final = 2048
+"""Windows of empty partitions that wait for one common transaction: years of nothing would otherwise pay
+a sync a day.
+A kill costs their requests again."""
+
+
+class Output:
+    """Owns OUT for one run: `with Output(...) as output`."""
+
+    def __init__(
+        self,
+        settings: OutputSettings,
+        *,
+        fingerprint: Mapping[str, Any],
+        time_zone: ZoneInfo,
+        dialect: Dialect,
+        emit: Emit,
+    ) -> None:
+        self._settings = settings
+        self._fingerprint = fingerprint
+        self._time_zone = time_zone
+        self._dialect = dialect
+        self._emit = emit
+        self._disk = Disk(settings.folder)
+        self._stack = ExitStack()
+        self._assembly: Assembly | None = None
+        self._empty: list[tuple[Partition, list[Settled]]] = []
+        self._empty_windows = 0
+        self._bytes_written = 0
+        self._has_quarantine = False
+        self.ledger: Ledger = None  # type: ignore[assignment]
+
+    def __enter__(self) -> Self:
+        root = self._disk.root
+        if root.exists() and not root.is_dir():
+            raise ConfigError(f"output.url: {root} is a file; name a folder")
+        with self._stack as stack:
+            home = home_of(root).name
+            self._disk.make_folder("")
+            self._disk.make_folder(home)
+            stack.enter_context(Lock(home_of(root)))
+            self._disk.make_folder(naming.STAGING)
+            self.ledger = stack.enter_context(Ledger(home_of(root)))
+            self.ledger.adopt_job(self._fingerprint, reading_of(self._dialect))
+            self._sweep_staging()
+            self._has_quarantine = bool(self._disk.files(naming.QUARANTINE))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    @property
+    def bytes_written(self) -> int:
+        return self._bytes_written + (self._assembly.bytes_written if self._assembly else 0)
+
+    def spill_path(self, name: str) -> Path:
+        """A file for rows that wait; gone with the next run at the latest."""
+        return self._disk.path(f"{naming.STAGING}/spill-{name}")
+
+    def _sweep_staging(self) -> None:
+        """Removes what killed runs left in staging, and paths that they were about to publish."""
+        kept = {
+            receipt.path
+            for name in self.ledger.unfinished()
+            for build in self.ledger.builds(name)
+            for receipt in build.receipts
+        }
+        for name in self._disk.files(naming.STAGING):
+            path = f"{naming.STAGING}/{name}"
+            if path not in kept:
+                self._disk.remove(path)
+        self._remove_garbage()
+
+    def _remove_garbage(self) -> None:
+        garbage = self.ledger.garbage()
+        if garbage:
+            for path in garbage:
+                self._disk.remove(path)
+            self.ledger.forget_garbage(garbage)
+
+    # --- a partition's life
+
+    @property
+    def current(self) -> Partition | None:
+        return self._assembly.partition if self._assembly else None
+
+    def partition(self, name: str) -> Partition:
+        return named_partition(name, self._settings.partition_by, self._time_zone)
+
+    def open(self, partition: Partition, *, first_missing: datetime | None) -> None:
+        """Begins a partition; `first_missing` is the start of its first window that this run will bring."""
+        self._assembly = Assembly(
+            partition,
+            first_missing=first_missing,
+            disk=self._disk,
+            ledger=self.ledger,
+            settings=self._settings,
+            row=self._dialect.row,
+            emit=self._emit,
+        )
+
+    def write(self, batch: Batch) -> None:
+        assert self._assembly is not None
+        if batch.rejects or self._has_quarantine:
+            self._quarantine(batch)
+        self._assembly.write(batch)
+
+    def fail(self, settled: Settled) -> None:
+        assert self._assembly is not None
+        self._assembly.fail(settled)
+
+    def close_partition(self) -> None:
+        """Publishes the partition under way."""
+        assembly = self._assembly
+        if assembly is None:
+            return
+        if assembly.is_untouched:
+            self._put_off(assembly)
+        else:
+            self._close(assembly)
+        self._assembly = None
+
+    def _close(self, assembly: Assembly) -> None:
+        replaced = assembly.close()
+        self._bytes_written += assembly.bytes_written
+        assembly.bytes_written = 0
+        if replaced:
+            # The old names stay until a manifest without them stands.
+            self.write_manifest()
+
+    def _put_off(self, assembly: Assembly) -> None:
+        self._empty.append((assembly.partition, assembly.settled))
+        self._empty_windows += len(assembly.settled)
+        if self._empty_windows >= EMPTY_WINDOWS:
+            self._flush_empty()
+
+    def _flush_empty(self) -> None:
+        if not self._empty:
+            return
+        self.ledger.publish_empty([(partition.name, settled) for partition, settled in self._empty])
+        for partition, settled in self._empty:
+            covered_s = sum(
+                (one.window.end - one.window.start).total_seconds() for one in settled if not one.error
+            )
+            self._emit(
+                PartitionPublished(
+                    partition=partition.name,
+                    generation=1,
+                    records=0,
+                    shards=0,
+                    complete=covered_s == (partition.end - partition.start).total_seconds(),
+                )
+            )
+        self._empty, self._empty_windows = [], 0
+
+    def abandon(self) -> None:
+        """Leaves the partition under way as it is: what was sealed stays for the next run."""
+        if self._assembly is not None:
+            self._assembly.abandon()
+            self._assembly = None
+
+    def _quarantine(self, batch: Batch) -> None:
+        """Keeps what is no record beside the output, one file a window; a window that is whole again
+        loses its file.
+        """
+        path = f"{naming.QUARANTINE}/{batch.window.start.strftime('%Y%m%dT%H%M%S.%fZ')}.jsonl"
+        if not batch.rejects:
+            self._disk.remove(path)
+            return
+        self._disk.make_folder(naming.QUARANTINE)
+        lines = [
+            orjson.dumps(
+                {"reason": reject.reason, "item": reject.raw.decode("utf-8", errors="backslashreplace")}
+            )
+            for reject in batch.rejects
+        ]
+        self._disk.replace(path, b"\n".join([*lines, b""]))
+
+    # --- the manifest
+
+    def withdraw_success(self) -> None:
+        manifest.withdraw_success(self._disk)
+
+    def is_told(self) -> bool:
+        """Whether the manifest that stands says what the ledger says, with its `_SUCCESS` if it may have
+        one.
+        """
+        path = self._disk.path(naming.MANIFEST)
+        picture = self.manifest()
+        return (
+            path.exists()
+            and path.read_bytes() == manifest.encode(picture)
+            and manifest.success_stands(self._disk.root) == picture.complete
+        )
+
+    def write_manifest(self) -> None:
+        """Tells the ledger's state to readers, then removes the files that nobody needs any more."""
+        self._flush_empty()
+        manifest.write(self._disk, self.manifest())
+        self._remove_garbage()
+
+    def _is_whole(self, name: str) -> bool:
+        partition = named_partition(name, self._settings.partition_by, self._time_zone)
+        return not self.ledger.missing(Span(start=partition.start, end=partition.end))
+
+    def manifest(self) -> manifest.Manifest:
+        ledger = self.ledger
+        spans = ledger.spans()
+        open_spans = [part for span in spans for part in ledger.missing(span)]
+        partitions: list[manifest.ManifestPartition] = []
+        shards: list[manifest.ManifestShard] = []
+        for build in ledger.published():
+            partitions.append(
+                manifest.ManifestPartition(
+                    partition=build.partition,
+                    complete=self._is_whole(build.partition),
+                    records=sum(receipt.records for receipt in build.receipts),
+                    generation=build.generation or 1,
+                )
+            )
+            shards += [
+                manifest.ManifestShard(
+                    path=receipt.path,
+                    partition=build.partition,
+                    records=receipt.records,
+                    bytes=receipt.size_bytes,
+                    raw_bytes=receipt.raw_bytes,
+                    sha256=receipt.sha256,
+                    first=manifest.iso(receipt.first),
+                    last=manifest.iso(receipt.last),
+                )
+                for receipt in build.receipts
+            ]
+        return manifest.Manifest(
+            format_version=manifest.FORMAT_VERSION,
+            job=manifest.job_of(ledger.job() or {}, ledger.reading()),
+            spans=[
+                manifest.ManifestSpan(start=manifest.iso(s.start), end=manifest.iso(s.end)) for s in spans
+            ],
+            complete=bool(spans) and not open_spans and not ledger.unfinished(),
+            records=sum(partition.records for partition in partitions),
+            gaps=manifest.gaps_of(open_spans, ledger.gaps()),
+            partitions=partitions,
+            shards=shards,
+        )
+
+
+def named_partition(name: str, by: Literal["day", "month"], time_zone: ZoneInfo) -> Partition:
+    """The partition that is called `2024-01-01`, or `2024-01`."""
+    return partition_of(parse_time(name if by == "day" else f"{name}-01", time_zone), by, time_zone)

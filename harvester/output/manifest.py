@@ -1,0 +1,144 @@
+"""The manifest, `OUT/_manifest.json`: what the output holds, for readers; and `_SUCCESS`, which vouches
+for it.
+
+It is a picture of the ledger. The same ledger gives the same bytes: it holds no clock, no host and no secret.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import orjson
+
+from harvester.errors import StorageError, VerificationFailed
+from harvester.ledger import Gap
+from harvester.shards import naming
+from harvester.shards.disk import Disk
+from harvester.windows import Span
+
+FORMAT_VERSION: Final = 1
+
+
+class ManifestGap(msgspec.Struct, kw_only=True, frozen=True):
+    start: str
+    end: str
+    error: str
+
+
+class ManifestSpan(msgspec.Struct, kw_only=True, frozen=True):
+    start: str
+    end: str
+
+
+class ManifestPartition(msgspec.Struct, kw_only=True, frozen=True):
+    partition: str
+    complete: bool
+    """The whole day or month is proven, not just the part of it that a span touched."""
+    records: int
+    generation: int
+
+
+class ManifestShard(msgspec.Struct, kw_only=True, frozen=True):
+    path: str
+    partition: str
+    records: int
+    bytes: int
+    raw_bytes: int
+    sha256: str
+    first: str
+    last: str
+
+
+class Manifest(msgspec.Struct, kw_only=True, frozen=True):
+    format_version: int
+    job: dict[str, Any]
+    spans: list[ManifestSpan]
+    complete: bool
+    """Everything that was ever asked of this output is proven."""
+    records: int
+    gaps: list[ManifestGap]
+    partitions: list[ManifestPartition]
+    shards: list[ManifestShard]
+
+
+def iso(moment: datetime) -> str:
+    """`2024-01-01T00:00:00.000Z`; microseconds where there are any."""
+    return moment.isoformat(timespec="microseconds" if moment.microsecond % 1000 else "milliseconds").replace(
+        "+00:00", "Z"
+    )
+
+
+def job_of(fingerprint: dict[str, Any], reading: dict[str, Any]) -> dict[str, Any]:
+    """`fingerprint` is the digest of `settings`; `reading` says how the lines are to be read."""
+    digest = hashlib.sha256(orjson.dumps(fingerprint, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return {"fingerprint": digest, "settings": fingerprint, "reading": reading}
+
+
+def gaps_of(open_spans: Iterable[Span], failed: Iterable[Gap]) -> list[ManifestGap]:
+    """Every stretch that is not proven: windows that failed with their error, the rest as not asked yet."""
+    gaps = [(gap.start, gap.end, gap.error) for gap in failed]
+    for span in open_spans:
+        start = span.start
+        for gap in sorted(gap for gap in gaps if gap[0] < span.end and gap[1] > span.start):
+            if start < gap[0]:
+                gaps.append((start, gap[0], "not asked yet"))
+            start = max(start, gap[1])
+        if start < span.end:
+            gaps.append((start, span.end, "not asked yet"))
+    return [ManifestGap(start=iso(start), end=iso(end), error=error) for start, end, error in sorted(gaps)]
+
+
+def encode(manifest: Manifest) -> bytes:
+    return orjson.dumps(msgspec.to_builtins(manifest), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def write(disk: Disk, manifest: Manifest) -> None:
+    """Manifest first, then `_SUCCESS` if it may stand; a reader never finds a `_SUCCESS` for another
+    manifest.
+    """
+    content = encode(manifest)
+    if disk.path(naming.MANIFEST).exists() and disk.path(naming.MANIFEST).read_bytes() == content:
+        pass  # a manifest that would not change is left alone, its times included
+    else:
+        withdraw_success(disk)
+        disk.replace(naming.MANIFEST, content)
+    if manifest.complete:
+        vouch = hashlib.sha256(content).hexdigest().encode() + b"\n"
+        if not success_stands(disk.root):
+            disk.replace(naming.SUCCESS, vouch)
+    else:
+        withdraw_success(disk)
+
+
+def withdraw_success(disk: Disk) -> None:
+    if disk.remove(naming.SUCCESS):
+        disk.sync_folder("")
+
+
+def success_stands(out: Path) -> bool:
+    """Whether `_SUCCESS` holds the digest of the manifest that stands beside it."""
+    try:
+        vouched = (out / naming.SUCCESS).read_text("ascii", errors="replace").strip()
+        return vouched == hashlib.sha256((out / naming.MANIFEST).read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return False
+
+
+def read_manifest(out: Path) -> Manifest:
+    """Raises VerificationFailed where the manifest is missing or is none."""
+    path = out / naming.MANIFEST
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except FileNotFoundError:
+        raise VerificationFailed(
+            f"{path}: there is no manifest; the run was killed before its end. Run the job again to go on"
+        ) from None
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read: {error.strerror}") from error
+    except msgspec.MsgspecError as error:
+        raise VerificationFailed(
+            f"{path}: is not a manifest of this version ({error}). Run the job again to write it anew"
+        ) from None

@@ -1,0 +1,306 @@
+"""Pages become one Batch: which records are inside the window, which version is the newest, in which order.
+
+A record belongs to the window that its date field falls into; inside a window the key decides, and of two
+versions the
+newer one stays. What arrives is kept in memory up to a bound that all windows share (`Held`); above it a
+window's
+records go to disk in sorted runs, which are merged again when the batch is written. So memory grows
+neither with
+the span nor with a window's size, and the rows of a batch come out sorted by (time, key) whatever their
+arrival.
+"""
+
+import heapq
+import os
+import pickle
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from operator import itemgetter
+from pathlib import Path
+from typing import Final
+
+from anyio import to_thread
+
+from harvester.dialects import Dialect, Key, Reject, Row
+from harvester.errors import StorageError
+from harvester.windows import Window
+
+HELD_BYTES: Final = 48 << 20
+"""Raw bytes of records that wait for their turn, over all windows: 16 hour windows of a busy day, and a
+quarter of the
+200 MiB that a run may take."""
+RUN_BYTES: Final = 4 << 20
+"""Least size of a run on disk: smaller ones would make many files."""
+_CHUNK_ROWS: Final = 256
+_NEW_PRIVATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_by_time_and_key = itemgetter(0, 1)
+
+
+class Held:
+    """Bytes that batches keep in memory, over all windows of a run."""
+
+    def __init__(self, limit_bytes: int = HELD_BYTES, run_bytes: int = RUN_BYTES) -> None:
+        self.limit_bytes = limit_bytes
+        self.run_bytes = run_bytes
+        self.bytes = 0
+
+    @property
+    def is_over(self) -> bool:
+        return self.bytes > self.limit_bytes
+
+
+class _Run:
+    """Sorted rows without doubles, in memory or in a file."""
+
+    def __init__(self, rows: list[Row], size_bytes: int, held: Held) -> None:
+        self._rows: list[Row] | None = rows
+        self._path: Path | None = None
+        self._held = held
+        self.size_bytes = size_bytes
+        self.records = len(rows)
+
+    @property
+    def in_memory(self) -> bool:
+        return self._rows is not None
+
+    def spill(self, path: Path) -> None:
+        assert self._rows is not None
+        try:
+            with os.fdopen(os.open(path, _NEW_PRIVATE, 0o600), "wb") as file:
+                for i in range(0, len(self._rows), _CHUNK_ROWS):
+                    rows = [(t, k, v, bytes(raw)) for t, k, v, raw in self._rows[i : i + _CHUNK_ROWS]]
+                    pickle.dump(rows, file, protocol=pickle.HIGHEST_PROTOCOL)
+        except OSError as error:
+            raise StorageError(
+                f"{path}: cannot write: {error.strerror}; free some space, then run again"
+            ) from error
+        self._path = path
+        self._drop_rows()
+
+    def _drop_rows(self) -> None:
+        if self._rows is not None:
+            self._rows = None
+            self._held.bytes -= self.size_bytes
+
+    def rows(self) -> Iterator[Row]:
+        if self._rows is not None:
+            yield from self._rows
+            return
+        assert self._path is not None
+        with self._path.open("rb") as file:
+            while True:
+                try:
+                    chunk: list[Row] = pickle.load(file)  # our own file, 0600, of this very run
+                except EOFError:
+                    return
+                yield from chunk
+
+    def discard(self) -> None:
+        self._drop_rows()
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+            self._path = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Batch:
+    """All records of one window, each once, in its newest version. `rows` may be read once; then
+    `discard`.
+    """
+
+    window: Window
+    records: int
+    raw_bytes: int
+    """Without line ends."""
+    duplicates: int
+    outside: int
+    rejects: list[Reject]
+    rows: Iterable[Row]
+    _runs: list[_Run]
+
+    @property
+    def error(self) -> str | None:
+        """Why the window is not proven although its records came: some items were no valid records."""
+        if not self.rejects:
+            return None
+        return f"{len(self.rejects)} item(s) quarantined, the first: {self.rejects[0].reason}"
+
+    def spill(self, path: Callable[[], Path]) -> None:
+        """Moves what is in memory to disk: the batch has to wait, and others need the room."""
+        for run in self._runs:
+            if run.in_memory:
+                run.spill(path())
+
+    def discard(self) -> None:
+        for run in self._runs:
+            run.discard()
+
+
+class Gather:
+    """Takes a window's pages as they come and ends as its Batch."""
+
+    def __init__(
+        self, window: Window, *, dialect: Dialect, held: Held, spill_path: Callable[[], Path]
+    ) -> None:
+        self._window = window
+        self._newer = dialect.version_is_newer
+        self._held = held
+        self._spill_path = spill_path
+        self._runs: list[_Run] = []
+        self._hashes = array("q")
+        """One per row that was put into a run; equal ones betray a key that stands in two runs."""
+        self._now: dict[Key, Row] = {}
+        self._now_bytes = 0
+        self._mark = (0, 0, 0)
+        self._part = window
+        self._rejects: dict[bytes, Reject] = {}
+        self._duplicates = 0
+        self._outside = 0
+
+    def begin(self, part: Window) -> None:
+        """A part of the window is read from its beginning: what an earlier reading of this part brought
+        is dropped.
+        """
+        if part == self._part:
+            self._drop_now()
+            for run in self._runs[self._mark[0] :]:
+                run.discard()
+            del self._runs[self._mark[0] :]
+            del self._hashes[self._mark[1] :]
+            for raw in list(self._rejects)[self._mark[2] :]:
+                del self._rejects[raw]
+        elif part.start >= self._part.end:
+            self._close_run()
+        else:  # a half of the part before: begin that half's range again
+            self.begin(self._part)
+        self._mark = (len(self._runs), len(self._hashes), len(self._rejects))
+        self._part = part
+
+    def _drop_now(self) -> None:
+        self._held.bytes -= self._now_bytes
+        self._now, self._now_bytes = {}, 0
+
+    async def add(self, rows: list[Row], rejects: list[Reject]) -> None:
+        now, start, end, added = self._now, self._part.start, self._part.end, 0
+        for row in rows:
+            if not start <= row[0] < end:
+                self._outside += 1
+                continue
+            key = row[1]
+            known = now.get(key)
+            if known is None:
+                now[key] = row
+                added += len(row[3])
+            else:
+                self._duplicates += 1
+                kept = self._newest(known, row)
+                now[key] = kept
+                added += len(kept[3]) - len(known[3])
+        for reject in rejects:
+            self._rejects.setdefault(reject.raw, reject)
+        self._now_bytes += added
+        self._held.bytes += added
+        if self._held.is_over and self._now_bytes >= self._held.run_bytes:
+            self._close_run()
+            await to_thread.run_sync(self._runs[-1].spill, self._spill_path())
+
+    def _newest(self, one: Row, other: Row) -> Row:
+        """The newer version; of two that claim the same version, one that does not depend on which came
+        first.
+        """
+        if self._newer(other[2], one[2]):
+            return other
+        if self._newer(one[2], other[2]):
+            return one
+        return max(one, other, key=lambda row: (row[0], bytes(row[3])))
+
+    def _close_run(self) -> None:
+        if self._now:
+            rows = sorted(self._now.values(), key=_by_time_and_key)
+            self._hashes.extend([hash(key) for key in self._now])
+            self._runs.append(_Run(rows, self._now_bytes, self._held))
+            self._now, self._now_bytes = {}, 0
+
+    async def batch(self) -> Batch:
+        """The window's records. Nothing may be added afterwards."""
+        self._close_run()
+        dropped = self._losers() if len(self._runs) < 2 else await to_thread.run_sync(self._losers)
+        records = sum(run.records for run in self._runs) - dropped.rows
+        raw_bytes = sum(run.size_bytes for run in self._runs) - dropped.bytes
+        self._duplicates += dropped.rows
+        return Batch(
+            window=self._window,
+            records=records,
+            raw_bytes=raw_bytes,
+            duplicates=self._duplicates,
+            outside=self._outside,
+            rejects=list(self._rejects.values()),
+            rows=_merged(self._runs, dropped.winners),
+            _runs=self._runs,
+        )
+
+    def discard(self) -> None:
+        self._drop_now()
+        for run in self._runs:
+            run.discard()
+        self._runs.clear()
+
+    def _losers(self) -> "_Dropped":
+        """Keys that stand in two runs: who wins, and how much the others amount to."""
+        twice = _equal_ones(self._hashes) if len(self._runs) > 1 else set()
+        dropped = _Dropped(winners={}, rows=0, bytes=0)
+        if not twice:
+            return dropped
+        for run in self._runs:
+            for row in run.rows():
+                if hash(row[1]) in twice:
+                    known = dropped.winners.get(row[1])
+                    if known is None:
+                        dropped.winners[row[1]] = row
+                        continue
+                    kept = self._newest(known, row)
+                    lost = row if kept is known else known
+                    dropped.winners[row[1]] = kept
+                    dropped.rows += 1
+                    dropped.bytes += len(lost[3])
+        return dropped
+
+
+@dataclass(slots=True)
+class _Dropped:
+    winners: dict[Key, Row]
+    rows: int
+    bytes: int
+
+
+def _equal_ones(hashes: "array[int]") -> set[int]:
+    """Values that occur twice, found in passes that hold 200,000 at a time, so that memory stays bounded."""
+    passes = 1 + len(hashes) // 200_000
+    twice: set[int] = set()
+    for turn in range(passes):
+        seen: set[int] = set()
+        for value in hashes:
+            if value % passes == turn:
+                if value in seen:
+                    twice.add(value)
+                seen.add(value)
+    return twice
+
+
+def _merged(runs: list[_Run], winners: dict[Key, Row]) -> Iterable[Row]:
+    if len(runs) == 1:
+        return runs[0].rows()
+    merged = heapq.merge(*(run.rows() for run in runs), key=_by_time_and_key)
+    return _chosen(merged, winners) if winners else merged
+
+
+def _chosen(rows: Iterable[Row], winners: dict[Key, Row]) -> Iterator[Row]:
+    written: set[Key] = set()
+    for row in rows:
+        winner = winners.get(row[1])
+        if winner is None:
+            yield row
+        elif row[1] not in written and row[0] == winner[0] and row[2] == winner[2] and row[3] == winner[3]:
+            written.add(row[1])
+            yield row

@@ -1,0 +1,38 @@
+"""What things are called in an output.
+
+::
+
+    dt=2024-01-01/part-00000.jsonl.zst              a whole partition's shards
+    dt=2024-01-10/part-00000-5f2ab9c1.jsonl.zst     shards of a partition that is not whole yet, or that
+    replace
+                                                    others: the name carries the first digits of their SHA-256
+    _harvest/staging/00000017-00000.jsonl.zst       sealed, not yet published: build 17, shard 0
+
+A name is never given to other bytes while a manifest in use may know it: so a reader that goes by a
+manifest meets the
+bytes it was promised, or a file that is gone, and never a mix of two generations.
+"""
+
+from typing import Final
+
+STAGING: Final = "_harvest/staging"
+QUARANTINE: Final = "_harvest/quarantine"
+MANIFEST: Final = "_manifest.json"
+SUCCESS: Final = "_SUCCESS"
+_DIGITS: Final = 8
+
+
+def folder(partition: str) -> str:
+    return f"dt={partition}"
+
+
+def plain(partition: str, number: int, suffix: str) -> str:
+    return f"{folder(partition)}/part-{number:05d}{suffix}"
+
+
+def digested(partition: str, number: int, suffix: str, sha256: str) -> str:
+    return f"{folder(partition)}/part-{number:05d}-{sha256[:_DIGITS]}{suffix}"
+
+
+def staged(build: int, number: int, suffix: str) -> str:
+    return f"{STAGING}/{build:08d}-{number:05d}{suffix}"

@@ -1,0 +1,145 @@
+"""What end-to-end tests share: a job against a simulator in this process, run to its end, compared with the truth."""
+
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import anyio
+import orjson
+
+from harvester import dialects, events
+from harvester.records import Held
+from harvester.scheduler import Harvest, Job, Outcome
+from harvester.shards import OutputSettings
+from harvester.testing.control import lines_of_truth
+from harvester.testing.server import Simulator
+from harvester.testing.settings import Settings
+from harvester.testing.truth import Difference, compare, harvested
+from harvester.transport import TransportSettings
+from harvester.windows import Resolution, Span
+
+TOKEN_ENV = "HARVESTER_TEST_TOKEN"
+DAY = timedelta(days=1)
+START = datetime(2024, 1, 1, tzinfo=UTC)
+SPAN = Span(start=START, end=START + 2 * DAY)
+
+
+def hours(first: float, last: float) -> Span:
+    return Span(start=START + timedelta(hours=first), end=START + timedelta(hours=last))
+
+
+def settings(out: Path, url: str = "http://127.0.0.1:9", **other: Any) -> Job:
+    """A job for interactions at hour resolution over the first two days of 2024; `other` replaces parts of it."""
+    transport = TransportSettings(
+        base_url=url,
+        token_env=TOKEN_ENV,
+        **{"concurrency": 4, "max_attempts": 4, "max_outage_s": 2.0, **other.pop("transport", {})},
+    )
+    output = OutputSettings(url=str(out), **other.pop("output", {}))
+    dialect = dialects.load(other.pop("dialect", "interactions"))
+    zone = other.pop("time_zone", "UTC")
+    resolution = other.pop("resolution", Resolution.HOUR)
+    fingerprint = {
+        "dialect": dialect.name,
+        "base_url": "the simulator",
+        "time_zone": zone,
+        "partition_by": output.partition_by,
+        "compression": output.compression,
+        "shard_bytes": output.shard_bytes,
+    }
+    return replace(
+        Job(
+            dialect=dialect.select(time_zone=zone, resolution=resolution.value, **other.pop("select", {})),
+            span=other.pop("span", SPAN),
+            time_zone=ZoneInfo(zone),
+            resolution=resolution,
+            page_size=other.pop("page_size", 100),
+            transport=transport,
+            output=output,
+            fingerprint=fingerprint,
+        ),
+        **other,
+    )
+
+
+class World:
+    """A simulator, and what happened in the runs against it."""
+
+    def __init__(self, simulator: Simulator, out: Path) -> None:
+        self.simulator = simulator
+        self.out = out
+        self.heard: list[events.Event] = []
+
+    def job(self, **other: Any) -> Job:
+        return settings(other.pop("out", self.out), self.simulator.url, **other)
+
+    async def run(
+        self, *, with_harvest: Callable[[Harvest], Awaitable[None]] | None = None, held: Held | None = None, **other: Any
+    ) -> Outcome:
+        harvest = Harvest(self.job(**other), emit=self.heard.append, held=held)
+        if with_harvest is None:
+            return await harvest.run()
+        outcomes: list[Outcome] = []
+
+        async def running() -> None:
+            outcomes.append(await harvest.run())
+            group.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(running)
+            group.start_soon(with_harvest, harvest)
+        return outcomes[0]
+
+    def difference(self, out: Path | None = None, *, span: Span = SPAN, **asked: str) -> Difference:
+        """The output against what a perfect harvest of `span` holds."""
+        lines = lines_of_truth(
+            self.simulator, {"start": span.start.isoformat(), "end": span.end.isoformat(), **asked}
+        )
+        return compare(lines, harvested(out or self.out), asked.get("dataset", "interactions"))
+
+    def requests(self) -> int:
+        return self.simulator.stats.requests
+
+
+def live(
+    tmp_path: Path, story: Callable[[World], Awaitable[None]], *, records: int = 600, **other: Any
+) -> None:
+    """Plays a story in a world of its own."""
+
+    async def playing() -> None:
+        os.environ[TOKEN_ENV] = Settings().token
+        async with Simulator(Settings(records=records, end=START + 2 * DAY, **other)).start() as simulator:
+            await story(World(simulator, tmp_path / "out"))
+
+    anyio.run(playing)
+
+
+def manifest(out: Path) -> dict[str, Any]:
+    told: dict[str, Any] = orjson.loads((out / "_manifest.json").read_bytes())
+    return told
+
+
+def digests(out: Path) -> dict[str, str]:
+    """Path to SHA-256 of each shard, as the manifest tells it."""
+    return {shard["path"]: shard["sha256"] for shard in manifest(out)["shards"]}
+
+
+@contextmanager
+def untouched(out: Path) -> Iterator[None]:
+    """Fails where anything under `out` but the ledger's bookkeeping changes inside the block."""
+    before = _picture(out)
+    yield
+    assert _picture(out) == before
+
+
+def _picture(out: Path) -> dict[str, tuple[int, bytes]]:
+    return {
+        path.relative_to(out).as_posix(): (path.stat().st_mtime_ns, path.read_bytes())
+        for path in sorted(out.rglob("*"))
+        if path.is_file() and "_harvest" not in path.parts
+    }

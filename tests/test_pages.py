@@ -1,0 +1,277 @@
+"""pages: every record of a window is handed on, whatever the server does between two pages."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harvester import dialects, events
+from harvester.dialects import Ask, Page, Reject, Row
+from harvester.errors import ContractBroken, Moved, Rejected
+from harvester.pages import Pages, Served, Verdict, Walk
+from harvester.records import Batch, Gather, Held
+from harvester.windows import Window
+
+DIALECT = dialects.load("interactions").select()
+NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)
+HOUR = Window(start=NOON, end=NOON + timedelta(hours=1))
+MS = timedelta(milliseconds=1)
+
+
+def row(number: int, moment: datetime, version: str = "2024-01-01T12:00:00.000Z") -> Row:
+    key = f"{number:024x}"
+    return (moment, key, version, f'{{"_id":"{key}","v":"{version}"}}'.encode())
+
+
+def evenly(count: int, window: Window = HOUR) -> list[Row]:
+    step = (window.end - window.start) / max(count, 1)
+    return [row(i, window.start + i * step // MS * MS) for i in range(count)]
+
+
+@dataclass
+class FakeServer:
+    """Answers like the Reporting API over a list of rows; each switch is one way to misbehave."""
+
+    rows: list[Row]
+    cap: int | None = None
+    includes_end: bool = True
+    cuts_to_seconds: bool = False
+    order: Callable[[list[Row]], list[Row]] = lambda rows: sorted(rows, key=lambda r: r[1])  # noqa: E731
+    before: Callable[["FakeServer", Ask, int], None] = lambda server, ask, number: None  # noqa: E731
+    spoil: Callable[[list[Row], Ask], list[Row]] = lambda rows, ask: rows  # noqa: E731
+    rejects: list[Reject] = field(default_factory=list)
+    asks: list[Ask] = field(default_factory=list)
+
+    async def send(self, ask: Ask, /) -> Page:
+        self.before(self, ask, len(self.asks))
+        self.asks.append(ask)
+        cut = (lambda t: t.replace(microsecond=0)) if self.cuts_to_seconds else (lambda t: t)
+        inside = [
+            r for r in self.rows if ask.start <= cut(r[0]) and (cut(r[0]) < ask.end or (self.includes_end and cut(r[0]) == ask.end))
+        ]
+        size = min(ask.limit, self.cap or ask.limit)
+        page = self.order(inside)[ask.offset : ask.offset + size]
+        return Page(rows=self.spoil(page, ask), rejects=list(self.rejects))
+
+
+def read(
+    server: FakeServer, *, window: Window = HOUR, limit: int = 10, served: Served | None = None, heard: list[events.Event] | None = None
+) -> Batch:
+    async def reading() -> Batch:
+        gather = Gather(window, dialect=DIALECT, held=Held(), spill_path=lambda: Path("/nowhere"))
+        emit = heard.append if heard is not None else events.nobody
+        pages = Pages(server, dialect=DIALECT, served=served or Served(limit=limit), emit=emit)
+        await pages.read(window, gather)
+        return await gather.batch()
+
+    return anyio.run(reading)
+
+
+def inside(rows: list[Row], window: Window = HOUR) -> list[Row]:
+    newest = {r[1]: r for r in rows if window.contains(r[0])}
+    return sorted(newest.values(), key=lambda r: (r[0], r[1]))
+
+
+moments = st.integers(-3000, 3_603_000).map(lambda ms: NOON + ms * MS)
+
+
+@given(
+    times=st.lists(moments, max_size=60),
+    cap=st.none() | st.integers(1, 12),
+    limit=st.integers(1, 15),
+    includes_end=st.booleans(),
+    cuts_to_seconds=st.booleans(),
+)
+def test_a_window_is_read_whole_whatever_the_ends_the_cap_and_the_page_size(
+    times: list[datetime], cap: int | None, limit: int, includes_end: bool, cuts_to_seconds: bool
+) -> None:
+    rows = [row(i, t) for i, t in enumerate(times)]
+    server = FakeServer(rows, cap=cap, includes_end=includes_end, cuts_to_seconds=cuts_to_seconds)
+    assert list(read(server, limit=limit).rows) == inside(rows)
+
+
+@given(count=st.integers(0, 45), cap=st.integers(1, 9), place=st.integers(0, 8), seed=st.integers(0, 99))
+def test_a_row_that_stands_twice_in_a_page_hides_no_other(count: int, cap: int, place: int, seed: int) -> None:
+    rows = evenly(count)
+    rng = random.Random(seed)
+
+    def double(page: list[Row], ask: Ask) -> list[Row]:
+        return [*page[:place], rng.choice(page), *page[place:]] if page else page
+
+    assert list(read(FakeServer(rows, cap=cap, spoil=double)).rows) == rows
+
+
+def test_a_short_page_is_no_end_where_no_page_has_come_whole() -> None:
+    server = FakeServer(evenly(23), cap=7)
+    assert read(server, limit=1000).records == 23
+
+
+def test_a_short_page_ends_the_window_once_a_longer_one_was_seen() -> None:
+    served = Served(limit=100)
+    read(FakeServer(evenly(30)), served=served)
+    server = FakeServer(evenly(17))
+    assert read(server, served=served).records == 17
+    assert len(server.asks) == 1
+
+
+def test_a_page_of_a_size_after_which_more_followed_is_no_end() -> None:
+    served = Served(limit=1000, whole_page=1000)
+    read(FakeServer(evenly(500), cap=333), served=served)  # 333 is learned to be a cap, by the round 500 that follows
+    served.note_more_followed(333)
+    assert read(FakeServer(evenly(700), cap=333), served=served).records == 700
+
+
+def test_a_round_page_is_no_end() -> None:
+    assert read(FakeServer(evenly(900), cap=500), served=Served(limit=1000, whole_page=1000)).records == 900
+
+
+def test_an_empty_page_where_the_anchor_must_stand_is_no_end() -> None:
+    """A server that answers nothing past a depth would otherwise cut every large window without a word."""
+    rows = evenly(40)
+    server = FakeServer(rows, cap=10, spoil=lambda page, ask: [] if ask.offset >= 15 else page)
+    assert list(read(server).rows) == rows
+
+
+def test_the_second_page_begins_with_the_last_record_of_the_first() -> None:
+    server = FakeServer(evenly(25))
+    read(server)
+    assert [ask.offset for ask in server.asks] == [0, 9, 18, 24]
+
+
+@given(count=st.integers(11, 60), at=st.integers(1, 6), victim=st.integers(0, 59), seed=st.integers(0, 9))
+def test_rows_that_are_deleted_while_they_are_paged_hide_no_other(count: int, at: int, victim: int, seed: int) -> None:
+    rows = evenly(count)
+
+    def delete(server: FakeServer, ask: Ask, number: int) -> None:
+        if number == at:
+            server.rows = [r for i, r in enumerate(rows) if i != victim]
+
+    server = FakeServer(list(rows), before=delete)
+    got = set(read(server).rows)
+    assert got >= set(inside(server.rows))
+    assert got <= set(rows)
+
+
+@given(count=st.integers(11, 60), at=st.integers(1, 6), place=st.integers(0, 59))
+def test_rows_that_are_inserted_while_they_are_paged_hide_no_other(count: int, at: int, place: int) -> None:
+    rows = evenly(count + 1)
+    late = rows[min(place, count)]
+
+    def insert(server: FakeServer, ask: Ask, number: int) -> None:
+        server.rows = [r for r in rows if r != late] if number < at else rows
+
+    got = set(read(FakeServer([], before=insert)).rows)
+    assert got >= set(rows) - {late}
+
+
+def test_moved_rows_are_read_again_and_told() -> None:
+    rows = evenly(30)
+
+    def delete(server: FakeServer, ask: Ask, number: int) -> None:
+        if number == 1:
+            server.rows = rows[1:]
+
+    heard: list[events.Event] = []
+    got = read(FakeServer(list(rows), before=delete), heard=heard)
+    assert list(got.rows) == rows[1:]
+    assert [event.action for event in heard if isinstance(event, events.RowsMoved)] == ["reread"]
+
+
+def test_a_server_that_ignores_the_offset_is_read_by_halves() -> None:
+    rows = evenly(45)
+    served = Served(limit=10)
+    server = FakeServer(rows, spoil=lambda page, ask: sorted(inside_of(rows, ask), key=lambda r: r[1])[:10])
+    assert list(read(server, served=served).rows) == rows
+    assert served.offset_ignored
+
+
+def inside_of(rows: list[Row], ask: Ask) -> list[Row]:
+    return [r for r in rows if ask.start <= r[0] <= ask.end]
+
+
+def test_a_repeated_page_that_no_smaller_window_cures_breaks_the_contract() -> None:
+    rows = [row(i, NOON) for i in range(45)]
+    server = FakeServer(rows, spoil=lambda page, ask: sorted(inside_of(rows, ask), key=lambda r: r[1])[:10])
+    with pytest.raises(ContractBroken, match="same page"):
+        read(server)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_ties_in_another_order_on_each_call_are_united_until_the_count_is_reached(seed: int) -> None:
+    rng = random.Random(seed)
+    rows = sorted([row(i, NOON + (7 if i < 30 else i) * 1000 * MS) for i in range(60)], key=lambda r: (r[0], r[1]))
+
+    def shuffled(some: list[Row]) -> list[Row]:
+        return sorted(some, key=lambda r: (r[0], rng.random()))
+
+    server = FakeServer(rows, order=shuffled)
+    assert list(read(server).rows) == rows
+
+
+def test_rows_that_never_keep_still_are_told_and_not_passed_off_as_whole() -> None:
+    def renew(server: FakeServer, ask: Ask, number: int) -> None:
+        server.rows = [row(number * 1000 + i, NOON) for i in range(25)]
+
+    with pytest.raises(Moved, match="run again later"):
+        read(FakeServer([], before=renew))
+
+
+def test_a_page_size_that_is_refused_is_halved_and_remembered() -> None:
+    def refuse(server: FakeServer, ask: Ask, number: int) -> None:
+        if ask.limit > 300:
+            raise Rejected("limit too large", status_code=400)
+
+    served = Served(limit=1000)
+    assert read(FakeServer(evenly(700), before=refuse), served=served).records == 700
+    assert served.limit == 250
+
+
+def test_an_offset_that_is_refused_past_a_depth_leads_to_smaller_windows() -> None:
+    def refuse(server: FakeServer, ask: Ask, number: int) -> None:
+        if ask.offset > 20:
+            raise Rejected("too deep", status_code=400)
+
+    rows = evenly(100)
+    assert list(read(FakeServer(rows, before=refuse)).rows) == rows
+
+
+def test_a_refusal_that_nothing_cures_breaks_the_contract_in_few_requests() -> None:
+    def refuse(server: FakeServer, ask: Ask, number: int) -> None:
+        server.asks.append(ask)
+        raise Rejected("no", status_code=400)
+
+    server = FakeServer([], before=refuse)
+    with pytest.raises(ContractBroken):
+        read(server, limit=1000)
+    assert len(server.asks) < 40
+
+
+def test_records_without_key_or_date_are_a_broken_contract_if_none_ever_had_them() -> None:
+    server = FakeServer([], rejects=[Reject(reason="no _id", raw=b"{}")])
+    with pytest.raises(ContractBroken, match="declared key and date"):
+        read(server)
+
+
+def test_a_record_without_key_among_good_ones_costs_no_other_record() -> None:
+    rows = evenly(45)
+    bad = Reject(reason="no _id", raw=b"{}")
+    batch = read(FakeServer(rows, rejects=[bad]))
+    assert list(batch.rows) == rows
+    assert batch.rejects == [bad]
+    assert batch.error is not None
+
+
+def test_a_walk_asks_a_second_wider_on_both_sides() -> None:
+    ask = Walk(HOUR, widen=timedelta(seconds=1), served=Served(limit=5)).ask()
+    assert (ask.start, ask.end) == (HOUR.start - timedelta(seconds=1), HOUR.end + timedelta(seconds=1))
+
+
+def test_a_page_of_nothing_is_the_end_of_an_empty_window() -> None:
+    walk = Walk(HOUR, widen=timedelta(0), served=Served(limit=5))
+    assert walk.take(Page(rows=[], rejects=[])) == (Verdict.END, [])
