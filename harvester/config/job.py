@@ -1,0 +1,147 @@
+"""A Config becomes a Job: what can only be checked together, or against the dialect, the clock and the disk.
+
+Nothing here speaks to the source or writes. The token is asked for separately (`token_of`), because only a
+run needs it.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from harvester import dialects
+from harvester.config.kinds import quoted
+from harvester.config.loading import Config
+from harvester.config.span import span_of, zone_of
+from harvester.config.token import token_path
+from harvester.dialects import Dialect
+from harvester.errors import ConfigError
+from harvester.scheduler import Job
+from harvester.shards import OutputSettings
+from harvester.transport import TransportSettings
+from harvester.windows import Resolution
+
+
+def job_of(config: Config, *, now: datetime) -> Job:
+    """`now` is the clock that relative periods are counted from. ConfigError for whatever cannot be used."""
+    time_zone = zone_of(config)
+    resolution = Resolution.parse(config.span.resolution)
+    dialect = _dialect(config, resolution)
+    output = _output(config)
+    return Job(
+        dialect=dialect,
+        span=span_of(config, time_zone, resolution, now),
+        time_zone=time_zone,
+        resolution=resolution,
+        page_size=_page_size(config, dialect),
+        transport=_transport(config),
+        output=output,
+        fingerprint=_fingerprint(config, dialect, output),
+    )
+
+
+def _dialect(config: Config, resolution: Resolution) -> Dialect:
+    """The declared source, bound to what the job selects of it."""
+    source = config.source
+    is_path = source.dialect.endswith(".toml") or "/" in source.dialect
+    given = config.beside("source.dialect", source.dialect) if is_path else source.dialect
+    with _told_of(config, "source.dialect"):
+        declared = dialects.load(given)
+    bound: dict[str, Any] = {"time_zone": config.span.time_zone, "resolution": resolution.value}
+    with _told_of(config, "span.resolution"):
+        declared.select(**bound)
+    chosen = {
+        name: getattr(source, name) for name in ("fields", "queues", "filter", "date_field", "order_by")
+    }
+    try:
+        return declared.select(**chosen, **bound)
+    except (ConfigError, ValueError):
+        for name, value in chosen.items():  # which one was it? the complaint names where it was written
+            with _told_of(config, f"source.{name}"):
+                declared.select(**{name: value}, **bound)
+        raise
+
+
+@contextmanager
+def _told_of(config: Config, key: str) -> Iterator[None]:
+    """A room's complaint about the value of `key`, in the words of this one: file, key, what is wrong;
+    hint.
+    """
+    section, name = key.split(".")
+    try:
+        yield
+    except (ConfigError, ValueError) as error:
+        raise config.wrong(key, str(error).removeprefix(f"[{section}] {name}: ")) from None
+
+
+def _page_size(config: Config, dialect: Dialect) -> int:
+    page_size, most = config.fetch.page_size, dialect.max_page_size
+    if most is not None and page_size > most:
+        if config.origins["fetch.page_size"].layer == "default":
+            return most
+        raise config.wrong(
+            "fetch.page_size", f"is {page_size}, too large for {dialect.name}", f"at most {most}"
+        )
+    return page_size
+
+
+def _transport(config: Config) -> TransportSettings:
+    source, fetch = config.source, config.fetch
+    if not source.base_url:
+        raise ConfigError(
+            f'{config.path}: source.base_url: is missing; give the API\'s address, as in "https://api.motioncxapps.com"'
+        )
+    return TransportSettings(
+        base_url=source.base_url,
+        auth=source.auth,
+        token_env=source.token_env,
+        token_file=None if source.token_file is None else token_path(config),
+        token_wait_s=source.token_wait_s,
+        concurrency=fetch.concurrency,
+        requests_per_second=fetch.requests_per_second,
+        request_timeout_s=fetch.request_timeout_s,
+        max_attempts=fetch.max_attempts,
+        max_outage_s=fetch.max_outage_s,
+    )
+
+
+def _output(config: Config) -> OutputSettings:
+    output = config.output
+    folder = Path(output.url).expanduser()
+    for path in (folder, *folder.parents):
+        if path.exists() and not path.is_dir():
+            whose = "is a file" if path == folder else f"lies below {path}, which is a file"
+            raise config.wrong(
+                "output.url", f"{quoted(output.url)} {whose}", "name a folder; it is made where needed"
+            )
+    return OutputSettings(
+        url=str(folder),
+        format=output.format,
+        compression=output.compression,
+        partition_by=output.partition_by,
+        shard_bytes=output.shard_bytes,
+        pseudonymise=output.pseudonymise,
+    )
+
+
+def _fingerprint(config: Config, dialect: Dialect, output: OutputSettings) -> dict[str, Any]:
+    """What makes it this job: whatever decides which records there are and how their bytes lie on the disk.
+    Not the span, which may grow; not order_by and nothing of speed, which change how a record comes and not
+    what comes."""
+    source = config.source
+    return {
+        "dialect": dialect.name,
+        "dialect_digest": dialect.digest,
+        "base_url": source.base_url,
+        "fields": None if source.fields is None else list(source.fields),
+        "queues": None if source.queues is None else list(source.queues),
+        "filter": source.filter,
+        "date_field": source.date_field,
+        "time_zone": config.span.time_zone,
+        "partition_by": output.partition_by,
+        "format": output.format,
+        "compression": output.compression,
+        "shard_bytes": output.shard_bytes,
+        "pseudonymise": list(output.pseudonymise),
+    }
