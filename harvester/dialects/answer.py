@@ -1,0 +1,152 @@
+"""Reads an answer: bytes in, rows and rejects out, or BadPage.
+
+The hot path makes two passes of msgspec over the whole body: one for the envelope and the records' bytes, one
+for the few fields that tell what a record is. Whatever is not perfect there goes the careful way, item by
+item: what is no valid record is a Reject with its reason, and only an answer that is no good page as a whole
+is a BadPage.
+"""
+
+from typing import Any, Final, NoReturn
+
+import msgspec
+from msgspec import UNSET
+
+from harvester.dialects import salvage
+from harvester.dialects.lens import RecordReader, dig, nested
+from harvester.dialects.schema import Declaration, Success, names_of
+from harvester.dialects.times import kind_of
+from harvester.dialects.unfit import UNFIT, reason
+from harvester.dialects.values import Ask, Page, Reject, Row
+from harvester.dialects.windowed import marked, unmarked
+from harvester.errors import BadPage
+
+_BOM: Final = b"\xef\xbb\xbf"
+_SHOWN: Final = 80
+"""So many characters of what an answer says about its failure are told."""
+
+
+class AnswerReader:
+    """Of one declaration. May be used by several threads at once."""
+
+    def __init__(self, declaration: Declaration) -> None:
+        self._declared = declaration.answer
+        self._path = names_of(declaration.answer.records) if declaration.answer.records else ()
+        self._record = RecordReader(declaration.record, self._path) if declaration.record else None
+        leaves: dict[tuple[str, ...], tuple[Any, bool]] = {self._path: (list[msgspec.Raw], True)}
+        success = declaration.answer.success
+        if success:
+            leaves[names_of(success.path)] = (Any, False)
+        kind, attributes = nested(leaves)
+        self._envelope = msgspec.json.Decoder(kind)
+        self._records = attributes[self._path]
+        self._told = attributes[names_of(success.path)] if success else ""
+
+    def read(self, body: bytes, ask: Ask) -> Page:
+        text = body.removeprefix(_BOM)
+        rows = self._quickly(text)
+        if rows is not None:
+            return Page(rows=rows, decoded_bytes=len(body))
+        rows, rejects = self._carefully(text, ask)
+        return Page(rows=rows, rejects=rejects, decoded_bytes=len(body))
+
+    def row(self, line: bytes) -> Row:
+        """The row of a stored line; ValueError says why it is none."""
+        if self._record is None:
+            return unmarked(line)
+        try:
+            return self._record.one(line)
+        except UNFIT as error:
+            raise ValueError(reason(line, error)) from None
+
+    def _quickly(self, body: bytes) -> list[Row] | None:
+        """The rows of a perfect page, else None. Pages of aggregates are small and rare: they always go the
+        other way."""
+        if self._record is None:
+            return None
+        try:
+            envelope = self._envelope.decode(body)
+            success = self._declared.success
+            if success and not _is(dig(envelope, self._told), success):
+                return None
+            raws = list(map(bytes, dig(envelope, self._records)))
+            if not body.isascii():
+                for raw in raws:
+                    raw.isascii() or raw.decode()  # msgspec does not look inside Raw
+            if b"\n" in body or b"\r" in body:
+                raws = list(map(_on_one_line, raws))
+            return self._record.all(body, raws)
+        except UNFIT:
+            return None
+
+    def _carefully(self, body: bytes, ask: Ask) -> tuple[list[Row], list[Reject]]:
+        start = body.lstrip()[:1]
+        if not start:
+            raise BadPage("the answer is empty")
+        if start == b"<":
+            raise BadPage("the answer is an HTML or XML page, not JSON")
+        items, rest = salvage.split(body, self._path)
+        self._judge(rest, body)
+        rows: list[Row] = []
+        rejects: list[Reject] = []
+        for item in items:
+            try:
+                rows.append(self._item(item, ask))
+            except UNFIT as error:
+                rejects.append(Reject(reason=reason(item, error), raw=item))
+        return rows, rejects
+
+    def _item(self, item: bytes, ask: Ask) -> Row:
+        item.decode()
+        msgspec.json.decode(item, type=msgspec.Raw)
+        raw = _on_one_line(item)
+        return self._record.one(raw) if self._record else marked(raw, ask)
+
+    def _judge(self, rest: bytes, body: bytes) -> None:
+        """Raises BadPage where the answer without its records is not that of a good page."""
+        try:
+            told = msgspec.json.decode(rest.decode(errors="replace"))
+        except (msgspec.DecodeError, RecursionError, ValueError):
+            salvage.check_whole(body)
+            raise BadPage("the answer is no JSON") from None
+        success = self._declared.success
+        if success:
+            value = _value(told, names_of(success.path))
+            if not _is(value, success):
+                self._tell_failure(told, value, success)
+        records = _value(told, self._path)
+        where = self._declared.records or "the answer"
+        if records is UNSET:
+            raise BadPage(f"the answer has no {where}")
+        if not isinstance(records, list):
+            raise BadPage(f"{where} is {kind_of(records)}, not a list of records")
+        if records:
+            raise BadPage(f"{where} is there twice")
+
+    def _tell_failure(self, told: Any, value: Any, success: Success) -> NoReturn:
+        got = "nothing" if value is UNSET else _shown(value)
+        message = _value(told, names_of(self._declared.message)) if self._declared.message else UNSET
+        said = f" ({_shown(message)})" if isinstance(message, str) and message else ""
+        raise BadPage(f"the answer says {success.path} {got}{said}, where {_shown(success.value)} is success")
+
+
+def _on_one_line(raw: bytes) -> bytes:
+    """Valid JSON breaks lines between its tokens only; taking the breaks away keeps every token as it is."""
+    return msgspec.json.format(raw, indent=-1) if b"\n" in raw or b"\r" in raw else raw
+
+
+def _is(value: object, success: Success) -> bool:
+    return value == success.value and isinstance(value, bool) == isinstance(success.value, bool)
+
+
+def _value(told: Any, names: tuple[str, ...]) -> Any:
+    for name in names:
+        told = told.get(name, UNSET) if isinstance(told, dict) else UNSET
+    return told
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, (dict, list)):
+        return kind_of(value)
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    text = "".join(letter if letter.isprintable() else " " for letter in text[: _SHOWN + 1])
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"

@@ -1,0 +1,153 @@
+"""Reads the few fields of a record that the harvest needs, and nothing else, in one pass of msgspec over a
+whole page.
+
+Structs are made for the declared paths. msgspec takes the last of two members with one name without a word,
+which would file a record under the wrong key or date; so every value of a needed field is counted as it comes
+by, and one too many is an error.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from operator import attrgetter
+from types import GenericAlias
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET
+
+from harvester.dialects.schema import Record, names_of
+from harvester.dialects.times import kind_of, time_reader
+from harvester.dialects.values import Key, Row
+
+Path = tuple[str, ...]
+
+_TYPES: Final = {"string": str, "integer": int}
+_NAMES: Final = {"string": "text", "integer": "a whole number"}
+
+
+class _AnyInstance(type):
+    def __instancecheck__(cls, instance: object) -> bool:
+        return True
+
+
+class _Seen(metaclass=_AnyInstance):
+    """The type of a needed field: msgspec hands each value of a type that it does not know to the hook."""
+
+
+def nested(leaves: Mapping[Path, tuple[Any, bool]]) -> tuple[Any, dict[Path, str]]:
+    """A type for JSON with `leaves` (path: type, whether it must be there), and the attribute that each path
+    became."""
+    if () in leaves:
+        return leaves[()][0], {(): ""}
+    fields: list[tuple[str, Any, Any]] = []
+    attributes: dict[Path, str] = {}
+    for name in dict.fromkeys(path[0] for path in leaves):
+        below = {path[1:]: leaf for path, leaf in leaves.items() if path[0] == name}
+        kind, inner = nested(below)
+        own = f"f{len(fields)}"
+        is_needed = any(needed for _, needed in below.values())
+        if not is_needed and () not in below:
+            kind |= None
+        extra = {} if is_needed else {"default": UNSET}
+        fields.append((own, kind, msgspec.field(name=name, **extra)))
+        attributes |= {(name, *path): f"{own}.{rest}" if rest else own for path, rest in inner.items()}
+    return msgspec.defstruct("Nested", fields, kw_only=True, gc=False), attributes
+
+
+def dig(value: Any, attribute: str) -> Any:
+    """The value of a dotted attribute, UNSET where it or anything on the way to it is missing or null."""
+    for name in attribute.split(".") if attribute else ():
+        value = getattr(value, name, UNSET)
+    return value
+
+
+class _Lens:
+    """Two decoders and what their hook has seen. Used by one thread at a time."""
+
+    def __init__(self, page: Any, record: Any) -> None:
+        self.seen: list[object] = []
+        self.page = msgspec.json.Decoder(page, dec_hook=self._hook)
+        self.record = msgspec.json.Decoder(record, dec_hook=self._hook)
+
+    def _hook(self, kind: type, value: object) -> object:
+        self.seen.append(value)
+        return value
+
+
+class RecordReader:
+    """Of one [record] and the path to the list of records. Every method may raise what msgspec raises, or
+    ValueError."""
+
+    def __init__(self, record: Record, records: Path) -> None:
+        self._keys, self._when = record.keys, record.when
+        needed = [names_of(one.path) for one in self._keys]
+        date = names_of(self._when.path)
+        version = names_of(record.version) if record.version else None
+        leaves = dict.fromkeys([*needed, date], (_Seen, True))
+        self._needed = len(leaves)
+        self._is_version_extra = version is not None and version not in leaves
+        if version:
+            leaves.setdefault(version, (_Seen, False))
+        self._kind, attributes = nested(leaves)
+        self._page_kind, where = nested({records: (GenericAlias(list, self._kind), True)})
+        self._records = where[records]
+        self._keys_of = attrgetter(*(attributes[path] for path in needed))
+        self._date_of = attrgetter(attributes[date])
+        self._versions_of = _getter(attributes[version]) if version else None
+        self._time_of = time_reader(self._when)
+        self._idle: list[_Lens] = []
+
+    def all(self, body: bytes, raws: list[bytes]) -> list[Row]:
+        """The rows of a page, `raws` being the bytes of its records."""
+        return self._rows(lambda lens: dig(lens.page.decode(body), self._records), raws)
+
+    def one(self, raw: bytes) -> Row:
+        return self._rows(lambda lens: [lens.record.decode(raw)], [raw])[0]
+
+    def _rows(self, decode: Callable[[_Lens], list[Any]], raws: list[bytes]) -> list[Row]:
+        try:
+            lens = self._idle.pop()
+        except IndexError:
+            lens = _Lens(self._page_kind, self._kind)
+        try:
+            smalls = decode(lens)
+            seen = len(lens.seen)
+        finally:
+            lens.seen.clear()
+            self._idle.append(lens)
+        versions = self._versions_of(smalls) if self._versions_of else None
+        expected = len(smalls) * self._needed
+        if versions is not None and self._is_version_extra:
+            expected += len(versions) - versions.count(UNSET)
+        if seen != expected:
+            raise ValueError("a field that tells key, date or version is there twice")
+        times = map(self._time_of, map(self._date_of, smalls))
+        texts = [""] * len(smalls) if versions is None else _texts(versions)
+        return list(zip(times, self._checked(list(map(self._keys_of, smalls))), texts, raws, strict=True))
+
+    def _checked(self, keys: list[Key]) -> list[Key]:
+        columns = zip(*keys, strict=True) if len(self._keys) > 1 else [keys]
+        for column, declared in zip(columns, self._keys, strict=False):  # no keys: no columns
+            if set(map(type, column)) - {_TYPES[declared.type]}:
+                wrong = next(key for key in column if type(key) is not _TYPES[declared.type])
+                raise ValueError(f"{declared.path} is {kind_of(wrong)}, not {_NAMES[declared.type]}")
+            if declared.type == "string" and "" in column:
+                raise ValueError(f"{declared.path} is empty")
+        return keys
+
+
+def _getter(attribute: str) -> Callable[[list[Any]], list[Any]]:
+    if "." in attribute:
+        return lambda smalls: [dig(small, attribute) for small in smalls]
+    return lambda smalls: list(map(attrgetter(attribute), smalls))
+
+
+def _texts(versions: Iterable[Any]) -> list[str]:
+    return [version if type(version) is str else _text(version) for version in versions]
+
+
+def _text(version: object) -> str:
+    if version is None or version is UNSET:
+        return ""
+    if type(version) is int or type(version) is float:
+        return str(version)
+    raise ValueError(f"the version is {kind_of(version)}, not text or a number")

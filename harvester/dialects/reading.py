@@ -1,0 +1,33 @@
+"""What an output has to remember of its dialect so that its lines can be read without the dialect's file:
+which fields are key, version and date, or that a record belongs to its window."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from harvester.dialects.answer import AnswerReader
+from harvester.dialects.dialect import Dialect
+from harvester.dialects.schema import Asking, Declaration, Record
+from harvester.dialects.values import Row
+
+
+def reading_of(dialect: Dialect) -> dict[str, Any]:
+    """As JSON: `record` and `membership` of the declaration, the job's date field included."""
+    return {
+        "record": msgspec.to_builtins(dialect.declaration.record),
+        "membership": dialect.declaration.membership,
+    }
+
+
+def row_reader(reading: Mapping[str, Any]) -> Callable[[bytes], Row]:
+    """Turns stored lines into rows again. ValueError where `reading` is none."""
+    try:
+        declaration = Declaration(
+            request=Asking(method="GET", path="/"),
+            record=msgspec.convert(reading["record"], Record | None),
+            membership="window" if reading["membership"] == "window" else "date",
+        )
+    except (KeyError, msgspec.ValidationError) as error:
+        raise ValueError(f"cannot tell how the records are to be read: {error}") from None
+    return AnswerReader(declaration).row

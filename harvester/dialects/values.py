@@ -1,0 +1,58 @@
+"""What goes into a dialect and what comes out of it: values only."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import msgspec
+
+Key = str | int | tuple[str | int, ...]
+"""What tells one record from another; a tuple where the dialect names several fields."""
+
+Row = tuple[datetime, Key, str, bytes | msgspec.Raw]
+"""A record's time (aware, UTC), key, version ("" where it has none) and its bytes on one line: sorts by
+(time, key)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """One page of the records in start <= t < end; who asks has widened both ends already."""
+
+    start: datetime
+    end: datetime
+    limit: int
+    offset: int
+    order_by: str | None
+    """None: the order that the job chose, else the dialect's own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """An HTTP request as plain values, below a base URL that only the transport knows."""
+
+    method: str
+    path: str
+    query: tuple[tuple[str, str], ...]
+    headers: tuple[tuple[str, str], ...]
+    body: bytes | None
+    origin: str | None = None
+    """Scheme and host, where they are not those of the base URL."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reject:
+    """One item of an answer that is no valid record, as it came."""
+
+    reason: str
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """`len(rows) + len(rejects)` is the number of items in the answer; a record that came twice is there
+    twice."""
+
+    rows: list[Row]
+    """In the server's order."""
+    rejects: list[Reject] = field(default_factory=list)
+    received_bytes: int = 0
+    decoded_bytes: int = 0
