@@ -251,9 +251,8 @@ class Ledger:
         known = self.job()
         if known is None:
             with self._transaction() as db:
-                db.execute(
-                    "INSERT INTO meta VALUES ('job', ?)", (json.dumps(dict(fingerprint), sort_keys=True),)
-                )
+                told = {"job": json.dumps(dict(fingerprint), sort_keys=True), "reading": json.dumps(dict(reading or {}))}
+                db.executemany("INSERT INTO meta VALUES (?, ?)", told.items())
             return
         wanted = json.loads(json.dumps(dict(fingerprint)))
         differing = [key for key in sorted({*known, *wanted}) if known.get(key) != wanted.get(key)]

@@ -156,9 +156,9 @@ class Walk:
             # Nothing but rejects or doubles: step over them, or the walk would stand still.
             self._position += items
             self._anchor = None
-        elif self.counted == items == 1:
-            # A single record: asking from the anchor would be the same request again.
-            self._position, self._anchor = 1, None
+        elif len(self._before) == 1:
+            # Pages of one record cannot overlap: from the anchor on, the same page would come again.
+            self._position, self._anchor = self.counted, None
         else:
             self._position, self._anchor = self.counted - 1, last
         return Verdict.MORE, fresh

@@ -187,7 +187,7 @@ class Harvest:
             emit=self._emit,
         )
         try:
-            with await to_thread.run_sync(output.__enter__):
+            async with output:
                 return await self._run_in(output)
         except errors.ConfigError:
             raise

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Literal, Self
 from zoneinfo import ZoneInfo
 
 import orjson
+from anyio import to_thread
 
 from harvester.dialects import Dialect, reading_of
 from harvester.errors import ConfigError
@@ -32,7 +32,7 @@ A kill costs their requests again."""
 
 
 class Output:
-    """Owns OUT for one run: `with Output(...) as output`."""
+    """Owns OUT for one run: `async with Output(...) as output`; every other call blocks."""
 
     def __init__(
         self,
@@ -57,7 +57,12 @@ class Output:
         self._has_quarantine = False
         self.ledger: Ledger = None  # type: ignore[assignment]
 
-    def __enter__(self) -> Self:
+    async def __aenter__(self) -> Self:
+        """Raises Locked or OtherJob where the output is not ours to write, StorageError where it cannot be."""
+        await to_thread.run_sync(self._enter)
+        return self
+
+    def _enter(self) -> None:
         root = self._disk.root
         if root.exists() and not root.is_dir():
             raise ConfigError(f"output.url: {root} is a file; name a folder")
@@ -72,11 +77,8 @@ class Output:
             self._sweep_staging()
             self._has_quarantine = bool(self._disk.files(naming.QUARANTINE))
             self._stack = stack.pop_all()
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._stack.close()
 
     @property

@@ -42,7 +42,7 @@ KINDS: dict[str, Kind] = {
     "latency_ms": Kind("wait so long before the answer", float, {"jitter_ms": 0.0}),
     "slow_offset_ms": Kind("wait so long for each 1000 rows of Offset", float),
     "status": Kind(
-        "answer with this status", int, {"retry_after": None, "retry_as": "seconds", "body": "json"}
+        "answer with this status", int, {"retry_after": None, "retry_as": "seconds", "content": "json"}
     ),
     "rate": Kind(
         "so many requests a second, a token bucket; the rest is refused",

@@ -241,8 +241,8 @@ def _refusal(fault: Fault, skew_s: float) -> Answer:
     """
     status = int(fault.value if fault.name == "status" else fault.options["code"])
     answer = error(status, "Refused")
-    if fault.options.get("body") in ("html", "empty"):
-        answer.parts = [HTML] if fault.options["body"] == "html" else []
+    if fault.options.get("content") in ("html", "empty"):
+        answer.parts = [HTML] if fault.options["content"] == "html" else []
     after = fault.options["retry_after"]
     if after is not None and fault.options["retry_as"] == "date":
         answer.headers["Retry-After"] = email.utils.formatdate(
