@@ -10,8 +10,9 @@ POST /_simulator/token      {"token": "..."}: only this one is good from now on
 POST /_simulator/reset      statistics start anew
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -27,34 +28,48 @@ from .wire import Answer, send
 if TYPE_CHECKING:
     from .server import Simulator
 
-_LINES = {"Content-Type": "application/x-ndjson"}
-
 
 async def handle(simulator: "Simulator", request: web.BaseRequest) -> web.StreamResponse:
-    name = request.path.removeprefix("/_simulator/")
     try:
-        match request.method, name:
-            case "GET", "truth":
-                return await _streamed(request, lines_of_truth(simulator, request.query))
-            case "GET", "requests":
-                return await _streamed(request, iter(list(simulator.stats.asked)))
-            case "GET", "stats":
-                answer = _json(simulator.stats.report())
-            case "POST", "faults":
-                body = orjson.loads(await request.read())
-                simulator.set_faults(body["faults"] if isinstance(body, dict) else body)
-                answer = _json({"faults": len(simulator.schedule.faults)})
-            case "POST", "token":
-                simulator.set_token(str(orjson.loads(await request.read())["token"]))
-                answer = _json({"changed": True})
-            case "POST", "reset":
-                simulator.stats.reset()
-                answer = _json({"reset": True})
-            case _:
-                answer = error(404, f"no {request.method} {request.path}")
+        answer = _answered(simulator, request.method, request.path, request.query, await request.read())
     except (BadRequest, ValueError, KeyError, TypeError) as problem:
         answer = error(400, str(problem) or type(problem).__name__)
-    return await send(request, answer)
+    if isinstance(answer, Answer):
+        return await send(request, answer)
+    response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+    await response.prepare(request)
+    while block := list(islice(answer, 2000)):
+        await response.write(b"".join(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in block))
+    await response.write_eof()
+    return response
+
+
+def _answered(
+    simulator: "Simulator", method: str, path: str, query: Mapping[str, str], body: bytes
+) -> Answer | Iterator[Mapping[str, Any]]:
+    """One answer, or lines to stream. The first line is made here: a bad question gets a 400, not half an
+    answer.
+    """
+    match method, path.removeprefix("/_simulator/"):
+        case "GET", "truth":
+            lines = lines_of_truth(simulator, query)
+            first = next(lines, None)
+            return iter(()) if first is None else chain((first,), lines)
+        case "GET", "requests":
+            return iter(list(simulator.stats.asked))
+        case "GET", "stats":
+            return _json(simulator.stats.report())
+        case "POST", "faults":
+            entries = orjson.loads(body)
+            simulator.set_faults(entries["faults"] if isinstance(entries, dict) else entries)
+            return _json({"faults": len(simulator.schedule.faults)})
+        case "POST", "token":
+            simulator.set_token(str(orjson.loads(body)["token"]))
+            return _json({"changed": True})
+        case "POST", "reset":
+            simulator.stats.reset()
+            return _json({"reset": True})
+    return error(404, f"no {method} {path}")
 
 
 def lines_of_truth(simulator: "Simulator", asked: Mapping[str, str]) -> Iterator[dict[str, Any]]:
@@ -113,26 +128,3 @@ def _rollup_truth(
 
 def _json(value: Any) -> Answer:
     return Answer(200, {"Content-Type": "application/json"}, [orjson.dumps(value)])
-
-
-async def _streamed(request: web.BaseRequest, lines: Iterable[Mapping[str, Any]]) -> web.StreamResponse:
-    """The first line is made before the answer begins, so that a bad question is still answered with a
-    400.
-    """
-    lines = iter(lines)
-    block = [line for line in (next(lines, None),) if line is not None]
-    response = web.StreamResponse(headers=_LINES)
-    await response.prepare(request)
-    for line in lines:
-        block.append(line)
-        if len(block) == 2000:
-            await response.write(_block(block))
-            block.clear()
-    if block:
-        await response.write(_block(block))
-    await response.write_eof()
-    return response
-
-
-def _block(lines: list[Mapping[str, Any]]) -> bytes:
-    return b"".join(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in lines)

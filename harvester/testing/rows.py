@@ -141,7 +141,7 @@ def _with_neighbours(table: Table, rows: "array[int]", query: Query, ends: str, 
 
 def _clone(raw: bytes, number: int) -> bytes:
     """Another record with the same date, its key just before the original's."""
-    start = raw.index(b'"', 5) + 1
+    start = raw.index(b':"') + 2  # the key is the first field
     end = raw.index(b'"', start)
     rest = b"-0000-4000-a000-%012x" % number if end - start == 36 else b"0000000000%06x" % (number & 0xFFFFFF)
     return raw[: start + 8] + rest + raw[end:]

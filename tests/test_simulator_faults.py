@@ -1,0 +1,573 @@
+"""Each fault, seen by a client that repairs nothing."""
+
+import email.utils
+import gzip
+import json
+import time
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from harvester.testing import Settings, Simulator, running
+from harvester.testing.faults import Ask, Schedule, parse_argument, parse_faults
+from harvester.testing.limits import Bucket
+from tests.raw_client import DAY, ask, bytes_on_the_wire, call
+
+HOUR: dict[str, Any] = {"StartDateTime": "2024-01-03T15:00:00Z", "EndDateTime": "2024-01-03T15:59:59.999Z"}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Simulator]:
+    with running(Settings(records=2000)) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def simulator(server: Simulator) -> Iterator[Simulator]:
+    """A server without faults and with statistics anew; tests set the faults they look at."""
+    call(server, "POST", "/_simulator/reset")
+    yield server
+    server.set_faults([])
+    server.set_token(server.settings.token)
+
+
+def plain(simulator: Simulator, **body: Any) -> list[Any]:
+    """What a server without faults answers."""
+    faults = [dict(name_and_options(fault)) for fault in simulator.schedule.faults]
+    simulator.set_faults([])
+    try:
+        return ask(simulator, **body).records
+    finally:
+        simulator.set_faults(faults)
+
+
+def name_and_options(fault: Any) -> Iterator[tuple[str, Any]]:
+    yield fault.name, fault.value
+    yield from fault.options.items()
+
+
+# Answers that are no page.
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "retry_after"),
+    [
+        ({"status": 503}, 503, None),
+        ({"status": 429, "retry_after": 2}, 429, "2"),
+        ({"status": 500, "content": "html"}, 500, None),
+        ({"status": 502, "content": "empty"}, 502, None),
+        ({"status": 504}, 504, None),
+        ({"status": 408, "retry_after": 1e9}, 408, "1000000000.0"),
+        ({"status": 429, "retry_after": "soon"}, 429, "soon"),
+        ({"forbid": True}, 403, None),
+        ({"redirect": "http://elsewhere.test/"}, 302, None),
+        ({"redirect": "/", "code": 307}, 307, None),
+        ({"limit_refused": 500}, 400, None),
+        ({"offset_refused": 0}, 400, None),
+        ({"window_refused_s": 3600}, 400, None),
+        ({"window_refused_s": 3600, "code": 504}, 504, None),
+        ({"rows_refused": 10}, 504, None),
+        ({"filter": "refused"}, 400, None),
+    ],
+)
+def test_refusals(simulator: Simulator, fault: dict[str, Any], status: int, retry_after: str | None) -> None:
+    simulator.set_faults([fault])
+    reply = ask(simulator, Limit=501, Filter={"AgentId": {"$gt": 0}})
+    assert (reply.status, reply.headers.get("retry-after")) == (status, retry_after)
+    if fault.get("content") == "html":
+        assert b"<html>" in reply.body
+    if fault.get("content") == "empty":
+        assert reply.body == b""
+    if "redirect" in fault:
+        assert reply.headers["location"] == fault["redirect"]
+
+
+def test_refusals_by_size_let_smaller_asks_pass(simulator: Simulator) -> None:
+    simulator.set_faults(
+        [{"limit_refused": 500}, {"offset_refused": 100}, {"window_refused_s": 3600}, {"rows_refused": 100}]
+    )
+    assert ask(simulator, **HOUR, Limit=500, Offset=99).status == 200
+
+
+def test_retry_after_as_a_date_goes_by_the_servers_skewed_clock(simulator: Simulator) -> None:
+    simulator.set_faults([{"status": 503, "retry_after": 30, "retry_as": "date"}, {"skew_s": 7200}])
+    headers = ask(simulator).headers
+    date, after = (email.utils.parsedate_to_datetime(headers[name]) for name in ("date", "retry-after"))
+    assert 29 <= (after - date).total_seconds() <= 31
+    assert 7100 < date.timestamp() - time.time() < 7300
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"x-api-key": "simulator-token"}, 200),
+        ({"Authorization": "apikey simulator-token"}, 200),
+        ({"Authorization": "APIKEY simulator-token"}, 200),
+        ({"Authorization": "Bearer simulator-token"}, 401),
+        ({"Authorization": "simulator-token"}, 401),
+        ({"x-api-key": "another"}, 401),
+        ({"Accept": "*/*"}, 401),
+    ],
+)
+def test_both_ways_of_authentication_and_no_other(
+    simulator: Simulator, headers: dict[str, str], status: int
+) -> None:
+    assert ask(simulator, headers=headers).status == status
+
+
+def test_a_token_expires_after_so_many_requests_until_it_is_changed(simulator: Simulator) -> None:
+    simulator.set_faults([{"expire_token": 2}])
+    assert [ask(simulator).status for _ in range(4)] == [200, 200, 401, 401]
+    call(simulator, "POST", "/_simulator/token", {"token": "fresh"})
+    assert ask(simulator).status == 200
+    assert ask(simulator, headers={"x-api-key": "simulator-token"}).status == 401
+
+
+# Limits.
+
+
+def test_a_bucket_gives_its_burst_then_its_rate() -> None:
+    bucket = Bucket(rate=10, burst=3)
+    assert [bucket.admits(100.0) for _ in range(4)] == [True, True, True, False]
+    assert [bucket.admits(100.15), bucket.admits(100.16)] == [True, False]
+    assert [bucket.admits(200.0) for _ in range(4)] == [True, True, True, False]
+
+
+def test_a_penalty_lengthens_the_pause_for_those_who_knock() -> None:
+    patient, knocking = Bucket(rate=1, burst=1, penalty_s=1), Bucket(rate=1, burst=1, penalty_s=1)
+    assert patient.admits(0)
+    assert knocking.admits(0)
+    assert not knocking.admits(0.5)
+    assert patient.admits(1.0)
+    assert not knocking.admits(1.0)
+
+
+@pytest.mark.parametrize("style", ["none", "seconds", "epoch", "draft"])
+def test_a_rate_limit_is_announced_as_told(simulator: Simulator, style: str) -> None:
+    simulator.set_faults([{"rate": 1, "burst": 2, "retry_after": 1, "headers": style}])
+    replies = [ask(simulator, Limit=1) for _ in range(3)]
+    assert [reply.status for reply in replies] == [200, 200, 429]
+    headers = replies[-1].headers
+    assert headers["retry-after"] == "1"
+    if style == "none":
+        assert not any("ratelimit" in name for name in headers)
+    elif style == "draft":
+        assert headers["ratelimit"] == '"default";r=0;t=1'
+    else:
+        reset = int(headers["x-ratelimit-reset"]) - (time.time() if style == "epoch" else 0)
+        assert 0 <= reset <= 2
+        assert (headers["x-ratelimit-limit"], headers["x-ratelimit-remaining"]) == ("2", "0")
+    assert simulator.stats.report()["throttled_share"] == pytest.approx(1 / 3)
+
+
+def test_requests_in_flight_are_limited_and_counted(simulator: Simulator) -> None:
+    simulator.set_faults([{"in_flight": 2}, {"latency_ms": 150}])
+    with ThreadPoolExecutor(5) as pool:
+        statuses = Counter(pool.map(lambda _: ask(simulator, Limit=1).status, range(5)))
+    assert statuses == {200: 2, 503: 3}
+    assert simulator.stats.max_in_flight >= 3
+
+
+@pytest.mark.parametrize(
+    ("fault", "offset", "least_s"),
+    [({"latency_ms": 60}, 0, 0.06), ({"slow_offset_ms": 600}, 100, 0.06), ({"slow_offset_ms": 600}, 0, 0.0)],
+)
+def test_latency(simulator: Simulator, fault: dict[str, Any], offset: int, least_s: float) -> None:
+    simulator.set_faults([fault])
+    began = time.monotonic()
+    ask(simulator, Limit=1, Offset=offset)
+    assert least_s <= time.monotonic() - began < least_s + 0.05
+
+
+# The wire.
+
+
+def test_a_body_cut_with_its_length_announced(simulator: Simulator) -> None:
+    simulator.set_faults([{"cut": "length"}])
+    head, _, body = bytes_on_the_wire(simulator, Limit=5).partition(b"\r\n\r\n")
+    announced = int(head.partition(b"Content-Length: ")[2])
+    assert len(body) == announced // 2
+
+
+def test_a_body_cut_without_a_length(simulator: Simulator) -> None:
+    simulator.set_faults([{"cut": "close"}])
+    head, _, body = bytes_on_the_wire(simulator, Limit=5).partition(b"\r\n\r\n")
+    assert b"Content-Length" not in head
+    assert body.startswith(b'{"resultCode"')
+    assert not body.endswith(b"]}")
+
+
+def test_a_body_cut_inside_a_chunk(simulator: Simulator) -> None:
+    simulator.set_faults([{"cut": "chunked"}])
+    head, _, body = bytes_on_the_wire(simulator, Limit=5).partition(b"\r\n\r\n")
+    size, _, chunk = body.partition(b"\r\n")
+    assert b"Transfer-Encoding: chunked" in head
+    assert 0 < len(chunk) < int(size, 16)
+
+
+def test_a_gzip_stream_cut_but_of_the_announced_length(simulator: Simulator) -> None:
+    simulator.set_faults([{"cut": "gzip"}])
+    reply = ask(simulator, Limit=5)
+    assert reply.headers["content-encoding"] == "gzip"
+    assert int(reply.headers["content-length"]) == len(reply.body)
+    with pytest.raises(EOFError):
+        gzip.decompress(reply.body)
+
+
+@pytest.mark.parametrize("when", ["before", "midway"])
+def test_a_reset(simulator: Simulator, when: str) -> None:
+    simulator.set_faults([{"reset": when}])
+    with pytest.raises(ConnectionResetError):
+        bytes_on_the_wire(simulator, Limit=5)
+
+
+def test_an_answer_that_never_comes(simulator: Simulator) -> None:
+    simulator.set_faults([{"hang_s": 0.1}])
+    began = time.monotonic()
+    assert bytes_on_the_wire(simulator) == b""
+    assert time.monotonic() - began >= 0.1
+
+
+def test_a_dripping_answer(simulator: Simulator) -> None:
+    simulator.set_faults([{"drip": 20_000}])
+    began = time.monotonic()
+    assert ask(simulator, Limit=1).records == plain(simulator, Limit=1)
+    assert 0.1 < time.monotonic() - began < 0.5
+
+
+def test_connections_are_refused_for_a_while_and_then_no_more(simulator: Simulator) -> None:
+    simulator.set_faults([{"refuse_s": 0.15, "after": 1}])
+    assert ask(simulator).status == 200
+    with pytest.raises(OSError):
+        ask(simulator)
+    with pytest.raises(ConnectionRefusedError):
+        ask(simulator)
+    time.sleep(0.25)  # the fault is a span of time
+    assert ask(simulator).status == 200
+
+
+def test_a_gzip_bomb_is_small_and_becomes_large(simulator: Simulator) -> None:
+    simulator.set_faults([{"gzip_bomb": 8}])
+    reply = ask(simulator)
+    assert len(reply.body) < 20_000
+    assert len(gzip.decompress(reply.body)) > 8 * 2**20
+
+
+def test_an_oversize_answer_is_still_a_page(simulator: Simulator) -> None:
+    simulator.set_faults([{"oversize": 2}])
+    reply = ask(simulator, Limit=3)
+    assert len(reply.body) > 2 * 2**20
+    assert len(reply.records) == 3
+
+
+# What a request means.
+
+
+@pytest.mark.parametrize(
+    ("fault", "asked", "got"),
+    [
+        ({"page_cap": 50}, {"Limit": 100}, (0, 50)),
+        ({"page_cap": 50}, {"Limit": 20}, (0, 20)),
+        ({"limit_ignored": 30}, {"Limit": 100}, (0, 30)),
+        ({"limit_ignored": 30}, {"Limit": 10}, (0, 30)),
+        ({"more_than_limit": 5}, {"Limit": 10, "Offset": 10}, (10, 25)),
+        ({"offset_ignored": True}, {"Limit": 10, "Offset": 10}, (0, 10)),
+        ({"page_cap": 50, "end": "2024-01-03T00:00:00Z"}, {"Limit": 100}, (0, 100)),
+        ({"page_cap": 50, "start": "2024-01-03T10:00:00Z"}, {"Limit": 100}, (0, 50)),
+    ],
+)
+def test_pages_are_cut_otherwise(
+    simulator: Simulator, fault: dict[str, Any], asked: dict[str, Any], got: tuple[int, int]
+) -> None:
+    simulator.set_faults([fault])
+    assert ask(simulator, **asked).records == plain(simulator, Limit=1000)[slice(*got)]
+
+
+def test_order_descending_ignored_shuffled(simulator: Simulator) -> None:
+    straight = ask(simulator, OrderBy="_id").ids
+    for how in ("descending", "ignored", "shuffled"):
+        simulator.set_faults([{"order": how}])
+        first, again = ask(simulator, OrderBy="_id").ids, ask(simulator, OrderBy="_id").ids
+        assert sorted(first) == straight != first
+        assert (first == again) is (how != "shuffled")
+        assert (first == straight[::-1]) is (how == "descending")
+
+
+def test_ties_change_their_order_on_every_call_and_nothing_else_does(simulator: Simulator) -> None:
+    span: dict[str, Any] = {
+        "StartDateTime": "2024-01-01T00:00:00Z",
+        "EndDateTime": "2024-01-07T23:59:59.999Z",
+        "Limit": 3000,
+    }
+    simulator.set_faults([{"order": "ties"}])
+    first, again = ask(simulator, **span).records, ask(simulator, **span).records
+    assert [r["StartedDateTimeUtc"] for r in first] == [r["StartedDateTimeUtc"] for r in again]
+    moved = [a for a, b in zip(first, again, strict=True) if a != b]
+    assert 10 < len(moved) < len(first) / 5
+
+
+def test_ends_and_filter_can_be_switched(simulator: Simulator) -> None:
+    midnight: dict[str, Any] = {
+        "StartDateTime": "2024-01-03T00:00:00Z",
+        "EndDateTime": "2024-01-03T00:00:00Z",
+    }
+    assert len(ask(simulator, **midnight).records) == 1
+    simulator.set_faults([{"ends": "exclusive"}])
+    assert ask(simulator, **midnight).records == []
+    simulator.set_faults([{"filter": "ignored"}])
+    assert ask(simulator, Filter={"AgentId": -1}).records == plain(simulator)
+
+
+# Rows that are not what they should be.
+
+
+@pytest.mark.parametrize("distance", [1, 60])
+def test_duplicates_stand_so_many_rows_apart(simulator: Simulator, distance: int) -> None:
+    simulator.set_faults([{"duplicates": 0.1, "distance": distance}])
+    ids = ask(simulator, Limit=1000).ids
+    places: dict[str, list[int]] = {}
+    for place, key in enumerate(ids):
+        places.setdefault(key, []).append(place)
+    gaps = [two[1] - two[0] for two in places.values() if len(two) == 2]
+    assert len(gaps) > 10
+    assert set(places) == {record["_id"] for record in plain(simulator, Limit=1000)}
+    if distance == 1:
+        assert set(gaps) == {1}
+    else:
+        assert sorted(gaps)[len(gaps) // 2] >= distance
+        assert ask(simulator, Limit=1000).ids == ids
+
+
+@pytest.mark.parametrize("older_first", [True, False])
+def test_an_older_version_comes_as_well(simulator: Simulator, older_first: bool) -> None:
+    simulator.set_faults([{"versions": 0.1, "older_first": older_first}])
+    by_key: dict[str, list[dict[str, Any]]] = {}
+    for record in ask(simulator, Limit=1000).records:
+        by_key.setdefault(record["_id"], []).append(record)
+    pairs = [two for two in by_key.values() if len(two) == 2]
+    assert len(pairs) > 10
+    true = {record["_id"]: record for record in plain(simulator, Limit=1000)}
+    for first, second in pairs:
+        old, new = (first, second) if older_first else (second, first)
+        assert old["RecordWrittenAtUtc"] < new["RecordWrittenAtUtc"]
+        assert new == true[new["_id"]]
+
+
+def test_foreign_rows_come_from_beyond_both_ends(simulator: Simulator) -> None:
+    simulator.set_faults([{"foreign": 2}])
+    got = ask(simulator, Limit=1000).records
+    assert got[2:-2] == plain(simulator, Limit=1000)
+    assert {r["StartedDateTimeUtc"][:10] for r in (*got[:2], *got[-2:])} == {"2024-01-02", "2024-01-04"}
+
+
+@pytest.mark.parametrize(("fault", "shift"), [("delete", -3), ("rewrite", -3), ("insert", 3)])
+def test_rows_move_under_an_offset(fault: str, shift: int) -> None:
+    """By the time of writing, ten to a page; before the third request, rows before its page move."""
+    asked: dict[str, Any] = {
+        "DateFilterField": "RecordWrittenAtUtc",
+        "OrderBy": "RecordWrittenAtUtc",
+        "Limit": 10,
+    }
+    with running(Settings(records=500, faults=({fault: 3, "after": 2},))) as simulator:
+        whole = simulator.service.rows.selected(
+            simulator.datasets.table("interactions"), query_of(simulator, asked), "inclusive", {}
+        )
+        keys = [simulator.datasets.table("interactions").key(row) for row in whole]
+        pages = [ask(simulator, **asked, Offset=offset).ids for offset in (0, 10, 20)]
+        assert pages[:2] == [keys[:10], keys[10:20]]
+        assert pages[2] == keys[20 - shift : 30 - shift]
+
+
+def query_of(simulator: Simulator, asked: dict[str, Any]) -> Any:
+    from harvester.testing.query import parse
+
+    return parse({**DAY, **asked}, date_field="StartedDateTimeUtc", now=simulator.now())
+
+
+@pytest.mark.parametrize(
+    ("kind", "shows"),
+    [
+        ("no_key", lambda item: "_id" not in item),
+        ("no_date", lambda item: "StartedDateTimeUtc" not in item),
+        ("null_key", lambda item: item["_id"] is None),
+        ("bad_date", lambda item: item["StartedDateTimeUtc"] == "yesterday"),
+        ("number", lambda item: item == 17),
+        ("null", lambda item: item is None),
+        ("text", lambda item: isinstance(item, str)),
+        ("list", lambda item: isinstance(item, list)),
+        ("surrogate", lambda item: "\ud800" in item["Note"]),
+        ("nan", lambda item: item["Note"] != item["Note"]),
+        ("bigint", lambda item: item["Note"] > 2**64),
+    ],
+)
+def test_the_same_records_are_damaged_always(simulator: Simulator, kind: str, shows: Any) -> None:
+    simulator.set_faults([{"record": kind, "one_in": 10}])
+    good = plain(simulator, Limit=1000)
+    got = ask(simulator, Limit=1000)
+    damaged = [place for place, (a, b) in enumerate(zip(got.records, good, strict=True)) if a != b]
+    assert 5 < len(damaged) < len(good) / 5
+    assert all(shows(got.records[place]) for place in damaged)
+    assert ask(simulator, Limit=1000).body == got.body
+
+
+def test_damage_that_is_no_json(simulator: Simulator) -> None:
+    simulator.set_faults([{"record": "utf8", "one_in": 10}])
+    with pytest.raises(UnicodeDecodeError):
+        ask(simulator, Limit=1000).body.decode()
+    simulator.set_faults([{"record": "twice_keys", "one_in": 10}])
+    assert b',"TenantId":2}' in ask(simulator, Limit=1000).body
+
+
+# Bodies.
+
+
+@pytest.mark.parametrize(
+    ("fault", "body"),
+    [
+        ({"data": "null"}, b'{"resultCode":0,"resultCodeName":"Success","data":null}'),
+        ({"data": "missing"}, b'{"resultCode":0,"resultCodeName":"Success"}'),
+        ({"data": "object"}, b'{"resultCode":0,"resultCodeName":"Success","data":{}}'),
+        ({"data": "text"}, b'{"resultCode":0,"resultCodeName":"Success","data":"no"}'),
+        ({"data": "empty"}, b'{"resultCode":0,"resultCodeName":"Success","data":[]}'),
+        ({"result_code": 5}, b'{"resultCode":5,"resultCodeName":"Failure","data":null}'),
+        ({"body": "empty"}, b""),
+        ({"body": "text"}, b"Service temporarily unavailable"),
+    ],
+)
+def test_a_200_with_something_else_inside(simulator: Simulator, fault: dict[str, Any], body: bytes) -> None:
+    simulator.set_faults([fault])
+    reply = ask(simulator)
+    assert (reply.status, reply.body) == (200, body)
+
+
+def test_spoilt_bodies(simulator: Simulator) -> None:
+    good = ask(simulator, Limit=3)
+    spoilt = {}
+    for kind in ("html", "bom", "pretty", "utf8", "nan", "cut_json", "trailing"):
+        simulator.set_faults([{"body": kind}])
+        spoilt[kind] = ask(simulator, Limit=3)
+    assert spoilt["html"].headers["content-type"] == "text/html"
+    assert b"<html>" in spoilt["html"].body
+    assert spoilt["bom"].body == b"\xef\xbb\xbf" + good.body
+    assert spoilt["pretty"].body.count(b"\n") > 250
+    assert spoilt["pretty"].records == good.records
+    assert b"\xff" in spoilt["utf8"].body
+    assert b":NaN," in spoilt["nan"].body
+    assert spoilt["cut_json"].body == good.body[: len(good.body) // 2]
+    assert spoilt["trailing"].body.startswith(good.body)
+
+
+# When they strike.
+
+
+def fates(faults: list[dict[str, object]], asks: list[Ask], seed: int = 1) -> list[list[str]]:
+    schedule = Schedule(parse_faults(faults), seed)
+    return [sorted(schedule.strike(ask)) for ask in asks]
+
+
+def asks(count: int, **other: Any) -> list[Ask]:
+    return [Ask(number=n, elapsed_s=n / 10, dataset="interactions", **other) for n in range(1, count + 1)]
+
+
+@pytest.mark.parametrize(
+    ("rule", "numbers"),
+    [
+        ({"first": 2}, [1, 2]),
+        ({"after": 4}, [5, 6]),
+        ({"every": 3}, [3, 6]),
+        ({"times": 1, "after": 2}, [3]),
+        ({"for_s": 0.25}, [1, 2]),
+        ({"first": 4, "after": 2, "by": "request"}, [3, 4]),
+        ({"dataset": "messages"}, []),
+        ({"offset": 1}, []),
+        ({"share": 0.0}, []),
+    ],
+)
+def test_rules_say_which_requests_are_struck(rule: dict[str, object], numbers: list[int]) -> None:
+    struck = fates([{"status": 500, **rule}], asks(6))
+    assert [n for n, names in enumerate(struck, 1) if names] == numbers
+
+
+def test_a_range_of_time_is_poisoned_and_its_neighbours_are_not() -> None:
+    fault = parse_faults([{"status": 500, "start": "1970-01-01T00:00:10Z", "end": "1970-01-01T00:00:20Z"}])
+    for start_s, end_s, struck in [(0, 9.9, 0), (0, 10, 1), (12, 13, 1), (19, 30, 1), (20, 30, 0)]:
+        one = Ask(number=1, elapsed_s=0, dataset="x", start_us=int(start_s * 1e6), end_us=int(end_s * 1e6))
+        assert len(Schedule(fault, 1).strike(one)) == struck
+
+
+def test_a_share_strikes_the_same_asks_in_whatever_order_they_come() -> None:
+    windows = [
+        Ask(number=n, elapsed_s=0, dataset="x", start_us=n, end_us=n + 1, limit=10, offset=0)
+        for n in range(1, 400)
+    ]
+    struck = fates([{"status": 500, "share": 0.2}], windows)
+    assert 40 < sum(map(bool, struck)) < 120
+    assert fates([{"status": 500, "share": 0.2}], windows[::-1])[::-1] == struck
+    assert fates([{"status": 500, "share": 0.2}], windows, seed=2) != struck
+    again = fates([{"status": 500, "share": 0.2}], windows + windows)[len(windows) :]
+    assert again != struck, "a second try draws anew"
+    lasting = fates([{"page_cap": 5, "share": 0.2, "by": "window"}], windows + windows)
+    assert lasting[: len(windows)] == lasting[len(windows) :], "a window's fate is for good"
+
+
+def test_faults_strike_together(simulator: Simulator) -> None:
+    simulator.set_faults([{"page_cap": 20}, {"order": "descending"}, {"body": "bom"}, {"latency_ms": 30}])
+    began = time.monotonic()
+    body = ask(simulator, OrderBy="_id", Limit=100).body
+    assert time.monotonic() - began >= 0.03
+    ids = [record["_id"] for record in json.loads(body.removeprefix(b"\xef\xbb\xbf"))["data"]]
+    assert ids == sorted(ids, reverse=True)
+    assert len(ids) == 20
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"page_capp": 5}, "page_cap"),
+        ({"share": 0.5}, "one name"),
+        ({"status": 500, "page_cap": 5}, "has 2"),
+        ({"status": "500"}, "int"),
+        ({"page_cap": True}, "int"),
+        ({"order": "up"}, "descending"),
+        ({"status": 500, "shares": 1}, "share"),
+        ({"status": 500, "share": "half"}, "number"),
+        ({"status": 500, "by": "day"}, "by"),
+        ({"status": 500, "start": "2024-01-01T00:00:00"}, "zone"),
+        ({"status": 500, "every": 0}, "every"),
+    ],
+)
+def test_a_wrong_fault_is_named_with_the_way_out(entry: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        parse_faults([entry])
+
+
+def test_an_argument_reads_as_an_entry() -> None:
+    assert parse_argument("status=503,share=0.5,content=html") == {
+        "status": 503,
+        "share": 0.5,
+        "content": "html",
+    }
+    with pytest.raises(ValueError, match="NAME=VALUE"):
+        parse_argument("status")
+
+
+# Compression as a manner, not a fault.
+
+
+def test_answers_are_compressed_where_the_client_accepts_it() -> None:
+    with running(Settings(records=300, gzip=True)) as simulator:
+        key = {"x-api-key": simulator.token}
+        plain_reply = ask(simulator, headers=key)
+        packed = [ask(simulator, headers={**key, "Accept-Encoding": "gzip"}) for _ in range(2)]
+        assert "content-encoding" not in plain_reply.headers
+        for reply in packed:
+            assert reply.headers["content-encoding"] == "gzip"
+            assert zlib.decompress(reply.body, 31) == plain_reply.body
+        call(simulator, "POST", "/_simulator/faults", [{"delete": 1}])
+        assert len(ask(simulator).ids) == len(plain_reply.ids) - 1
+        after = ask(simulator, headers={**key, "Accept-Encoding": "gzip"})
+        assert zlib.decompress(after.body, 31) != plain_reply.body, "a changed table is packed anew"
