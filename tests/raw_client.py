@@ -55,7 +55,7 @@ def call(simulator: Simulator, method: str, path: str, body: Any = None) -> Repl
 
 
 def bytes_on_the_wire(simulator: Simulator, **body: Any) -> bytes:
-    """Everything that comes back for one request until the server closes. ConnectionResetError if it resets."""
+    """All that comes back for one request until the server closes; ConnectionResetError if it resets."""
     host, _, port = simulator.url.removeprefix("http://").partition(":")
     sent = json.dumps({**DAY, **body}).encode()
     lines = [
