@@ -1,0 +1,140 @@
+"""scheduler: how runs end when rooms fail, and that bounds hold while they go on."""
+
+from pathlib import Path
+
+import anyio
+import pytest
+
+from harvester import events, scheduler
+from harvester.errors import StorageError
+from harvester.ledger import Ledger
+from harvester.output import Output
+from harvester.records import Batch
+from harvester.scheduler import Harvest
+from harvester.shards.disk import Disk
+from harvester.verify import verify
+from tests.harvesting import World, digests, live, manifest
+
+DISK_OPERATIONS = ("create", "write", "close_durably", "sync_folder", "link", "replace", "make_folder")
+
+
+@pytest.mark.parametrize("operation", DISK_OPERATIONS)
+@pytest.mark.parametrize("nth", [1, 3, 6])
+def test_a_disk_that_fails_ends_the_run_with_7_and_the_next_run_is_exact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, operation: str, nth: int
+) -> None:
+    async def story(world: World) -> None:
+        output = {"shard_bytes": 100_000}
+        await world.run(out=tmp_path / "clean", output=output)
+        calls = 0
+        whole = getattr(Disk, operation)
+
+        def failing(self: Disk, *values: object) -> object:
+            nonlocal calls
+            calls += 1
+            if calls >= nth:
+                raise StorageError("No space left on device")
+            return whole(self, *values)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Disk, operation, failing)
+            outcome = await world.run(output=output)
+        assert calls >= nth or outcome.exit_code == 0
+        assert (outcome.status, outcome.exit_code) == ("storage", 7) or calls < nth
+        assert (await world.run(output=output)).exit_code == 0
+        assert digests(world.out) == digests(tmp_path / "clean")
+        verdict = verify(world.out)
+        assert verdict.is_good, verdict.differences
+
+    live(tmp_path, story, records=300)
+
+
+def test_a_ledger_that_fails_ends_the_run_with_7_and_claims_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(world: World) -> None:
+        def failing(self: Ledger, *values: object) -> int:
+            raise StorageError("database or disk is full")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Ledger, "publish", failing)
+            outcome = await world.run()
+        assert outcome.exit_code == 7
+        assert manifest(world.out)["records"] == 0
+        assert (await world.run()).exit_code == 0
+        assert not world.difference()
+
+    live(tmp_path, story, records=300)
+
+
+def test_an_unforeseen_error_goes_up_with_the_state_kept_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(world: World) -> None:
+        whole = Output.write
+        calls = 0
+
+        def failing(self: Output, batch: Batch) -> None:
+            nonlocal calls
+            calls += 1
+            if calls == 30:
+                raise ZeroDivisionError("nobody thought of this")
+            whole(self, batch)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Output, "write", failing)
+            with pytest.raises(BaseExceptionGroup):
+                await world.run()
+        assert manifest(world.out)["complete"] is False
+        assert (await world.run()).exit_code == 0
+        assert not world.difference()
+
+    live(tmp_path, story, records=300)
+
+
+def test_no_more_windows_are_begun_than_the_look_ahead_allows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first window takes long; the others may only go so far ahead of it."""
+    monkeypatch.setattr(scheduler, "LEAST_LOOKAHEAD", 6)
+    monkeypatch.setattr(scheduler, "LOOKAHEAD", 1)
+
+    async def story(world: World) -> None:
+        async def wait_until_nothing_moves(harvest: Harvest) -> None:
+            while sum(isinstance(event, events.WindowDone) for event in world.heard) < 5:
+                await anyio.sleep(0.001)
+            await anyio.sleep(0.05)
+            assert sum(isinstance(event, events.WindowDone) for event in world.heard) == 5
+            world.simulator.set_faults([])
+
+        end = (world.job().span.start).isoformat()
+        world.simulator.set_faults([{"hang_s": 2, "end": end.replace("00:00:00", "00:59:00")}])
+        outcome = await world.run(with_harvest=wait_until_nothing_moves)
+        assert outcome.exit_code == 0
+
+    live(tmp_path, story, records=300)
+
+
+def test_a_drain_does_not_wait_for_ever_for_windows_under_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduler, "DRAIN_S", 0.2)
+
+    async def story(world: World) -> None:
+        async def stop(harvest: Harvest) -> None:
+            while sum(isinstance(event, events.WindowDone) for event in world.heard) < 10:
+                await anyio.sleep(0.001)
+            harvest.drain("signal")
+
+        with anyio.fail_after(10):
+            outcome = await world.run(with_harvest=stop)
+        assert outcome.exit_code == 75
+        told = manifest(world.out)
+        assert told["records"] > 0
+        assert told["gaps"][0]["error"] == "not asked yet"
+        world.simulator.set_faults([])
+        assert (await world.run()).exit_code == 0
+        assert not world.difference()
+
+    fault = {"hang_s": 60, "start": "2024-01-01T05:10:00+00:00", "end": "2024-01-01T05:20:00+00:00"}
+    live(tmp_path, story, records=300, faults=(fault,))
