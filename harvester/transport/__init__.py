@@ -1,0 +1,88 @@
+"""The way to the source and back: requests go in, whole answers come out, and everything between is a layer.
+
+From the outside in, as `stack` puts them together:
+
+    Retry         tries again what is worth it, within each page's attempts and everybody's budget
+    read          the caller's: asks become requests, answers become pages or BadPage
+    Concurrency   so many under way
+    Auth          the token, and a new one when it expires
+    Gate          a pause for everybody, and each request's turn in the pace
+    Session       aiohttp: one request, one whole answer or one of our errors
+
+Nothing above this room knows aiohttp; nothing in it knows windows.
+"""
+
+import os
+import random
+from collections.abc import Callable, Mapping
+
+from harvester.dialects import Request
+from harvester.events import Emit
+from harvester.transport.auth import Auth
+from harvester.transport.clock import LOOP_CLOCK, Clock, LoopClock
+from harvester.transport.gate import Door, Gate, OutageOutlived
+from harvester.transport.layer import A, Answer, Layer, Q
+from harvester.transport.learned import Learned, Rate
+from harvester.transport.limits import Concurrency, Pace, Steady
+from harvester.transport.retry import Retry
+from harvester.transport.session import Session
+from harvester.transport.settings import TransportSettings, check_base_url
+
+__all__ = [
+    "LOOP_CLOCK",
+    "Answer",
+    "Clock",
+    "Layer",
+    "LoopClock",
+    "OutageOutlived",
+    "Pace",
+    "Session",
+    "TransportSettings",
+    "check_base_url",
+    "pace_of",
+    "stack",
+]
+
+
+def pace_of(settings: TransportSettings, clock: Clock = LOOP_CLOCK) -> Pace:
+    """Its `learned_rate` is what the next run wants to be told as `initial_rate`."""
+    if settings.requests_per_second is not None:
+        return Steady(settings.requests_per_second)
+    return Learned(Rate() if settings.initial_rate is None else Rate.remembered(settings.initial_rate), clock)
+
+
+def stack(
+    session: Layer[Request, Answer],
+    settings: TransportSettings,
+    *,
+    read: Callable[[Layer[Request, Answer]], Layer[Q, A]],
+    emit: Emit,
+    rng: random.Random,
+    clock: Clock = LOOP_CLOCK,
+    pace: Pace | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Layer[Q, A]:
+    """The whole of it, for all tasks to share. Reads the token: ConfigError where there is none. Give a
+    `pace` of your own (`pace_of`) to read its `learned_rate` afterwards."""
+    slots, attempts, outage_s = settings.concurrency, settings.max_attempts, settings.max_outage_s
+    pace = pace or pace_of(settings, clock)
+    door = Door(concurrency=slots, max_outage_s=outage_s, rng=rng)
+    return Retry(
+        read(
+            Concurrency(
+                Auth(
+                    Gate(session, door, pace=pace, emit=emit, clock=clock),
+                    settings,
+                    environ=environ,
+                    emit=emit,
+                    clock=clock,
+                ),
+                slots,
+            )
+        ),
+        max_attempts=attempts,
+        max_outage_s=outage_s,
+        emit=emit,
+        clock=clock,
+        rng=rng,
+    )

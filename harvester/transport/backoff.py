@@ -1,0 +1,15 @@
+"""How long to wait before trying again, one rule for a page's retries and for everybody's knocks. Pure."""
+
+import random
+from typing import Final
+
+BASE_S: Final = 0.5
+"""Longer than a hiccup of a proxy, and nobody notices it once."""
+MAX_S: Final = 60.0
+"""Beyond a minute of waiting the run only gets later, and the server no relief that it would notice."""
+
+
+def full_jitter(failures: int, rng: random.Random) -> float:
+    """Seconds to wait after that many failures in a row (1 or more): anything from 0 to a bound that
+    doubles, so that those who failed together do not come back together."""
+    return rng.uniform(0.0, min(MAX_S, BASE_S * 2.0 ** min(failures - 1, 32)))

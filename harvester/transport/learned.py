@@ -1,0 +1,211 @@
+"""The rate that nobody told: unlimited until the server throttles, then found, kept and now and then tested.
+
+    ==========  =========================================  ==============================================
+    phase       the rate                                   a 429 or 503 leads to
+    ==========  =========================================  ==============================================
+    UNLIMITED   none: a server without a limit is never    DOUBLING from what came through, or after a
+                slowed down                                long run HOLDING a little below it
+    DOUBLING    twice as much each second                  HOLDING what was borne; CLIMBING where that is
+                                                           not known well enough
+    CLIMBING    from half to the whole of it in 10 s,      HOLDING
+                then PROBING
+    HOLDING     constant; longer each time                 HOLDING, lower
+    PROBING     1 % more each second, twice that every     HOLDING
+                10 s without a 429
+    ==========  =========================================  ==============================================
+
+How much the server bears is measured, not guessed: a bucket of b tokens, filled with R each second, lets
+through at most b + R·t in any t seconds, so what came through in any stretch before a 429, less b, is at
+most R·t, and the best stretch comes close. b itself is what the first burst got before the first 429.
+
+Growth only counts time in which a request had to wait for its turn: where the server is slower than its
+limit, a rate that grows unseen would be worth nothing when it is needed.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+from enum import Enum
+from math import inf
+from typing import Final
+
+import anyio
+
+from harvester.transport.clock import Clock
+from harvester.transport.limits import LATENESS_S
+
+MARGIN: Final = 0.95
+"""Of what the server was found to bear; the rest is for jitter, its and ours."""
+STEP_DOWN: Final = 0.9
+"""At least, after a 429; halved where nothing better is known."""
+DOUBLING_S: Final = 1.0
+CLIMB_S: Final = 10.0
+HOLD_S: Final = 20.0
+MAX_HOLD_S: Final = 600.0
+"""A hold doubles each time: a limit that stands is tested ever less often, one that was raised is found in
+the end."""
+PROBE_PER_S: Final = 0.01
+PROBE_DOUBLING_S: Final = 10.0
+LONG_RUN_S: Final = 5.0
+"""After so long without a 429 the rate so far says more than the burst that began it."""
+MAX_BURST: Final = 64
+"""A larger burst than this is not believed: it was no bucket, but a server that began to be busy."""
+_STRETCH: Final = 1024
+_SHORTEST_STRETCH_S: Final = 0.1
+
+
+class Phase(Enum):
+    UNLIMITED = "unlimited"
+    DOUBLING = "doubling"
+    CLIMBING = "climbing"
+    HOLDING = "holding"
+    PROBING = "probing"
+
+
+@dataclass(slots=True)
+class Rate:
+    """The mind of `Learned`, without I/O. Seconds of one monotonic clock."""
+
+    rate: float | None = None
+    """Requests per second; None while unlimited."""
+    phase: Phase = Phase.UNLIMITED
+    held: float | None = None
+    """The last rate that was held: what is worth remembering."""
+    _next_s: float = -inf
+    _grown_s: float = 0.0
+    _ceiling: float = inf
+    _climb_per_s: float = 0.0
+    _hold_s: float = HOLD_S
+    _phase_ends_s: float | None = None
+    _throttled_s: float = -inf
+    _burst: int = 0
+    _first_s: float | None = None
+    _answers: int = 0
+    """Since the last 429; `_recent` holds when the last of them came."""
+    _recent: deque[float] = field(default_factory=lambda: deque(maxlen=_STRETCH))
+
+    @classmethod
+    def remembered(cls, rate: float) -> "Rate":
+        """Begins with what an earlier run found, and holds it as if just found."""
+        return cls(rate=rate, phase=Phase.HOLDING, held=rate)
+
+    def wait_s(self, now_s: float) -> float:
+        return 0.0 if self.rate is None else max(0.0, self._next_s - now_s)
+
+    def leave(self, now_s: float, *, waited: bool) -> None:
+        if self.rate is None:
+            return
+        if waited:
+            self._grow(self.rate, now_s)
+        self._grown_s = now_s
+        self._next_s = max(self._next_s, now_s - LATENESS_S) + 1 / self.rate
+
+    def answered(self, now_s: float) -> None:
+        if self._first_s is None:
+            self._first_s = now_s
+        self._answers += 1
+        self._recent.append(now_s)
+
+    def throttled(self, now_s: float) -> None:
+        """For the first answer that throttles, not for those that left before it came."""
+        if self.rate is None:
+            self._first_limit(now_s)
+        else:
+            borne = MARGIN * self._borne(now_s)
+            if borne < self.rate / 2 and self.phase is Phase.DOUBLING:
+                self._climb(self.rate)
+            else:
+                self._hold(now_s, min(max(borne, self.rate / 2), STEP_DOWN * self.rate))
+        self._grown_s = now_s
+        self._next_s = now_s
+        self._throttled_s = now_s
+        self._first_s = None
+        self._answers = 0
+        self._recent.clear()
+
+    def _first_limit(self, now_s: float) -> None:
+        self._burst = min(self._answers, MAX_BURST)
+        run_s = 0.0 if self._first_s is None else now_s - self._first_s
+        rate = max(self._answers, 1) / max(run_s, 1.0)
+        if run_s >= LONG_RUN_S:
+            self._hold(now_s, rate * STEP_DOWN)
+        else:
+            self.rate = rate
+            self.phase = Phase.DOUBLING
+
+    def _borne(self, now_s: float) -> float:
+        """Requests per second that the server let through at least, whatever its bucket held."""
+        best = self._answers / max(now_s - self._throttled_s, _SHORTEST_STRETCH_S)
+        for before, since_s in enumerate(self._recent):
+            if now_s - since_s < _SHORTEST_STRETCH_S:
+                break
+            best = max(best, (len(self._recent) - before - self._burst) / (now_s - since_s))
+        return best
+
+    def _climb(self, ceiling: float) -> None:
+        self.rate = ceiling / 2
+        self._ceiling = ceiling
+        self._climb_per_s = (ceiling - self.rate) / CLIMB_S
+        self.phase = Phase.CLIMBING
+
+    def _hold(self, now_s: float, rate: float) -> None:
+        self.rate = self.held = rate
+        self.phase = Phase.HOLDING
+        self._phase_ends_s = now_s + self._hold_s
+        self._hold_s = min(self._hold_s * 2, MAX_HOLD_S)
+
+    def _grow(self, rate: float, now_s: float) -> None:
+        waited_s = now_s - self._grown_s
+        match self.phase:
+            case Phase.UNLIMITED:
+                pass
+            case Phase.DOUBLING:
+                self.rate = rate * 2 ** (waited_s / DOUBLING_S)
+            case Phase.CLIMBING:
+                self.rate = rate + self._climb_per_s * waited_s
+                if self.rate >= self._ceiling:
+                    self._probe(now_s)
+            case Phase.HOLDING:
+                if self._phase_ends_s is None:
+                    self._phase_ends_s = now_s + self._hold_s
+                elif now_s >= self._phase_ends_s:
+                    self._probe(now_s)
+            case Phase.PROBING:
+                if self._phase_ends_s is not None and now_s >= self._phase_ends_s:
+                    self._climb_per_s *= 2
+                    self._phase_ends_s = now_s + PROBE_DOUBLING_S
+                self.rate = rate * (1 + self._climb_per_s * waited_s)
+
+    def _probe(self, now_s: float) -> None:
+        self.phase = Phase.PROBING
+        self._climb_per_s = PROBE_PER_S
+        self._phase_ends_s = now_s + PROBE_DOUBLING_S
+
+
+class Learned:
+    """A pace for all tasks: one waits for the next turn, the others queue behind it, so that a change of
+    the rate holds for all of them at once."""
+
+    def __init__(self, rate: Rate, clock: Clock) -> None:
+        self._rate = rate
+        self._clock = clock
+        self._queue = anyio.Lock(fast_acquire=True)
+
+    @property
+    def learned_rate(self) -> float | None:
+        return self._rate.held or self._rate.rate
+
+    async def turn(self) -> None:
+        if self._rate.rate is None:
+            return
+        async with self._queue:
+            waited = False
+            while (wait_s := self._rate.wait_s(self._clock.monotonic())) > 0:
+                waited = True
+                await self._clock.sleep(wait_s)
+            self._rate.leave(self._clock.monotonic(), waited=waited)
+
+    def answered(self, now_s: float, /) -> None:
+        self._rate.answered(now_s)
+
+    def throttled(self, now_s: float, /) -> None:
+        self._rate.throttled(now_s)

@@ -1,0 +1,152 @@
+"""The outermost layer: tries again what is worth another try, a bounded number of times, with a bounded
+appetite.
+
+Counted as an attempt of the page is every failure but those that are nobody's fault:
+
+    =====================================================  ================================================
+    the server asked for a pause (Retry-After)             no attempt, the gate holds everybody back
+    nobody answers                                         no attempt, the gate knocks for `max_outage_s`
+    throttled without a word while others fared no better  no attempt, likewise
+    everything else, a bad page included                   an attempt
+    =====================================================  ================================================
+
+A page that alone is throttled for ever while others come through ends after the same `max_outage_s`.
+
+The budget is shared by all pages: a retry costs 1, a good answer brings `RETRIES_PER_ANSWER`, each second
+brings `RETRIES_PER_S`, and no more than `RESERVE` are saved up. Where it is empty a retry waits for its
+share; it is never given up for that. So a server that fails one answer in three gets all its retries at
+once, and one that fails them all is asked again at a trickle, however many tasks there are.
+"""
+
+import random
+from dataclasses import dataclass
+from typing import Final, Generic
+
+from harvester.errors import ConnectFailed, Throttled, TransientError
+from harvester.events import Emit, RequestFailed
+from harvester.transport.backoff import full_jitter
+from harvester.transport.clock import Clock
+from harvester.transport.gate import OutageOutlived
+from harvester.transport.layer import A, Layer, Q
+
+RETRIES_PER_ANSWER: Final = 0.5
+RETRIES_PER_S: Final = 10.0
+RESERVE: Final = 50.0
+
+
+@dataclass(slots=True)
+class Budget:
+    """The token bucket; seconds of one monotonic clock. It may be overdrawn: who draws waits for its own
+    share."""
+
+    tokens: float = RESERVE
+    _as_of_s: float = 0.0
+
+    def answered(self) -> None:
+        self.tokens = min(RESERVE, self.tokens + RETRIES_PER_ANSWER)
+
+    def draw(self, now_s: float) -> float:
+        """Takes one retry; returns the seconds to wait for it."""
+        if now_s > self._as_of_s:
+            self.tokens = min(RESERVE, self.tokens + (now_s - self._as_of_s) * RETRIES_PER_S)
+            self._as_of_s = now_s
+        self.tokens -= 1
+        return max(0.0, -self.tokens / RETRIES_PER_S)
+
+
+@dataclass(slots=True)
+class Patience:
+    """What one page has been through."""
+
+    max_attempts: int
+    max_outage_s: float
+    _good_before: int
+    """Answers that all pages had when this one was last asked for."""
+    attempts: int = 0
+    """Failures that count."""
+    tries: int = 0
+    _throttled_since_s: float | None = None
+    _longest_asked_s: float = 0.0
+
+    def is_over(self, error: TransientError, now_s: float, *, good: int, alone: bool) -> bool:
+        """Takes note of a failure. `good`: answers that all pages had so far; `alone`: no other page is
+        under way."""
+        self.tries += 1
+        others_fared_better = good != self._good_before
+        self._good_before = good
+        if isinstance(error, ConnectFailed):
+            return False
+        if isinstance(error, Throttled):
+            if self._throttled_since_s is None:
+                self._throttled_since_s = now_s
+            self._longest_asked_s = max(self._longest_asked_s, error.retry_after_s or 0.0)
+            if now_s - self._throttled_since_s >= self.max_outage_s + self._longest_asked_s:
+                return True
+            if error.retry_after_s is not None or not (others_fared_better or alone):
+                return False
+        self.attempts += 1
+        return self.attempts >= self.max_attempts
+
+
+class Retry(Generic[Q, A]):
+    def __init__(
+        self,
+        inner: Layer[Q, A],
+        *,
+        max_attempts: int,
+        max_outage_s: float,
+        emit: Emit,
+        clock: Clock,
+        rng: random.Random,
+    ) -> None:
+        self._inner = inner
+        self._max_attempts = max_attempts
+        self._max_outage_s = max_outage_s
+        self._emit = emit
+        self._clock = clock
+        self._rng = rng
+        self._budget = Budget()
+        self._good = 0
+        self._under_way = 0
+
+    async def send(self, ask: Q) -> A:
+        """Raises what is not transient at once, and the last TransientError when patience is over."""
+        patience = None
+        good_before = self._good
+        self._under_way += 1
+        try:
+            while True:
+                try:
+                    answer = await self._inner.send(ask)
+                except OutageOutlived:
+                    raise
+                except TransientError as error:
+                    if patience is None:
+                        patience = Patience(self._max_attempts, self._max_outage_s, good_before)
+                    wait_s = self._wait_s(patience, error)
+                    if wait_s is None:
+                        raise
+                    self._emit(
+                        RequestFailed(
+                            error=type(error).__name__,
+                            detail=str(error),
+                            attempt=patience.tries,
+                            wait_s=wait_s,
+                        )
+                    )
+                else:
+                    self._good += 1
+                    self._budget.answered()
+                    return answer
+                await self._clock.sleep(wait_s)
+        finally:
+            self._under_way -= 1
+
+    def _wait_s(self, patience: Patience, error: TransientError) -> float | None:
+        now_s = self._clock.monotonic()
+        attempts = patience.attempts
+        if patience.is_over(error, now_s, good=self._good, alone=self._under_way == 1):
+            return None
+        if patience.attempts == attempts:
+            return 0.0  # the gate knows how long
+        return max(full_jitter(patience.attempts, self._rng), self._budget.draw(now_s))

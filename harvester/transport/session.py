@@ -1,0 +1,194 @@
+"""The innermost layer: one aiohttp session, and the only module that knows aiohttp.
+
+It promises: an Answer with a 2xx status and a whole body within `max_answer_bytes`, or one of our errors.
+No redirect is followed (aiohttp's would take an `x-api-key` along), no cookie is kept, TLS is always
+verified, no proxy or netrc of the environment is looked at. aiohttp's errors end here, and so does their
+context: their repr holds the headers of the request, and with them the token.
+
+What cannot be seen from here: a plain body with neither Content-Length nor chunks that was cut. It ends
+where the connection ends, and so does a whole one.
+"""
+
+import ssl
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Final, Self
+
+import aiohttp
+import anyio
+from yarl import URL
+
+from harvester import __version__
+from harvester.dialects import Request
+from harvester.errors import (
+    BadPage,
+    Broken,
+    ConnectFailed,
+    ContractBroken,
+    SourceError,
+    TimedOut,
+    TransientError,
+)
+from harvester.transport import status
+from harvester.transport.clock import LOOP_CLOCK, Clock
+from harvester.transport.decoding import ACCEPTED, TooLarge, decode
+from harvester.transport.layer import Answer
+from harvester.transport.settings import TransportSettings, check_base_url
+
+_READ_AHEAD_BYTES: Final = 1024 * 1024
+"""Per answer, before the socket is told to wait (aiohttp stops at twice that). A page of 3 MB comes in a
+few gulps; aiohttp's own 64 kB cost a third more CPU on it."""
+_INLINE_BYTES: Final = 64 * 1024
+"""Compressed bodies up to this are undone on the loop in less time than the way to a thread and back
+takes."""
+_CLOSE_S: Final = 5.0
+_DECODERS: Final = 2
+"""At a time: memory for so many bombs, at `max_answer_bytes` each, and there are no more cores to feed."""
+
+_MEANING: Final[tuple[tuple[type[BaseException], type[TransientError], str], ...]] = (
+    # The first that fits: aiohttp's errors inherit from one another and from the built-in ones.
+    (aiohttp.ConnectionTimeoutError, ConnectFailed, "no connection within {connect:g} s"),
+    (
+        aiohttp.ClientConnectorCertificateError,
+        ConnectFailed,
+        "the server's certificate does not stand up: {verdict}",
+    ),
+    (aiohttp.ClientConnectorDNSError, ConnectFailed, "the host's name does not resolve"),
+    (aiohttp.ClientConnectorError, ConnectFailed, "no connection: {errno}"),
+    (aiohttp.SocketTimeoutError, TimedOut, "nothing came for {idle:g} s"),
+    (TimeoutError, TimedOut, "not whole within {whole:g} s"),
+    (aiohttp.ClientPayloadError, Broken, "the answer was cut short"),
+    (aiohttp.ServerDisconnectedError, Broken, "the server closed the connection without an answer"),
+    (aiohttp.ClientResponseError, BadPage, "the answer is not HTTP"),
+    (aiohttp.ClientError, Broken, "the connection broke: {errno}"),
+    (OSError, Broken, "the connection broke: {errno}"),
+)
+
+
+class Session:
+    """Use it as `async with`; requests only inside."""
+
+    def __init__(self, settings: TransportSettings, clock: Clock = LOOP_CLOCK) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._base = check_base_url(settings.base_url)
+        self._urls: dict[str, URL] = {}
+        self._decoders: anyio.CapacityLimiter
+        self._http: aiohttp.ClientSession
+
+    async def __aenter__(self) -> Self:
+        settings = self._settings
+        self._decoders = anyio.CapacityLimiter(_DECODERS)
+        self._http = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=settings.concurrency),
+            timeout=aiohttp.ClientTimeout(
+                total=settings.request_timeout_s,
+                sock_connect=settings.connect_timeout_s,
+                sock_read=settings.idle_timeout_s,
+            ),
+            headers={"User-Agent": f"harvester/{__version__}", "Accept-Encoding": ACCEPTED},
+            skip_auto_headers=("Content-Type",),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            read_bufsize=_READ_AHEAD_BYTES,
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with anyio.move_on_after(_CLOSE_S, shield=True):
+            await self._http.close()
+
+    async def send(self, ask: Request) -> Answer:
+        """Raises SourceError, never anything of aiohttp's."""
+        what = f"{ask.method} {ask.path}"
+        try:
+            return await self._exchange(ask, what)
+        except (aiohttp.ClientError, OSError) as error:  # a TimeoutError is an OSError
+            failure = self._meaning(error, what)
+        raise failure  # out of the except: else its context would hold aiohttp's error, and that the token
+
+    async def _exchange(self, ask: Request, what: str) -> Answer:
+        began_s = self._clock.monotonic()
+        async with self._http.request(
+            ask.method, self._url(ask), headers=ask.headers, data=ask.body, allow_redirects=False
+        ) as response:
+            headers = _lower(response.headers)
+            failure = status.failure(response.status, headers, what=what, now=self._clock.now())
+            if failure is not None:
+                # Not waiting for the body: a 429 that drips would pause nobody. A short one has come with its
+                # headers and the connection is used again; else it is closed.
+                raise failure
+            wire = await self._whole(response.content, what)
+        received_bytes = len(wire)
+        encoding = headers.get("content-encoding", "")
+        if not encoding or received_bytes <= _INLINE_BYTES:
+            body = self._decode(wire, encoding, what)
+        else:
+            body = await anyio.to_thread.run_sync(self._decode, wire, encoding, what, limiter=self._decoders)
+        return Answer(
+            status=response.status,
+            headers=headers,
+            body=body,
+            received_bytes=received_bytes,
+            elapsed_s=self._clock.monotonic() - began_s,
+        )
+
+    async def _whole(self, content: aiohttp.StreamReader, what: str) -> bytes:
+        blocks: list[bytes] = []
+        size_bytes = 0
+        while block := await content.readany():
+            blocks.append(block)
+            size_bytes += len(block)
+            if size_bytes > self._settings.max_answer_bytes:
+                raise TooLarge(what, self._settings.max_answer_bytes)
+        return blocks[0] if len(blocks) == 1 else b"".join(blocks)
+
+    def _decode(self, wire: bytes, encoding: str, what: str) -> bytes:
+        return decode(wire, encoding, max_bytes=self._settings.max_answer_bytes, what=what)
+
+    def _url(self, ask: Request) -> URL:
+        if ask.origin is not None and URL(ask.origin).origin() != self._base.origin():
+            raise ContractBroken(
+                f"{ask.method} {ask.path}: leads to {ask.origin}, but the token is for "
+                f"{self._base.origin()} only"
+            )
+        url = self._urls.get(ask.path)
+        if url is None:
+            # Text after text and never a join: a path that begins with // names no other host.
+            url = self._urls[ask.path] = URL(f"{self._base}/{ask.path.lstrip('/')}")
+        return url.extend_query(ask.query) if ask.query else url
+
+    def _meaning(self, error: BaseException, what: str) -> SourceError:
+        for kind, ours, text in _MEANING:
+            if isinstance(error, kind):
+                settings = self._settings
+                return ours(
+                    f"{what}: "
+                    + text.format(
+                        connect=settings.connect_timeout_s,
+                        idle=settings.idle_timeout_s,
+                        whole=settings.request_timeout_s,
+                        errno=_why(error),
+                        verdict=_why(error.__cause__ or error),
+                    )
+                )
+        raise AssertionError(f"{type(error).__name__} is in no row")
+
+
+def _lower(headers: Mapping[str, str]) -> dict[str, str]:
+    lower: dict[str, str] = {}
+    for name, value in headers.items():
+        name = name.lower()
+        lower[name] = f"{lower[name]}, {value}" if name in lower else value
+    return lower
+
+
+def _why(error: BaseException) -> str:
+    """The system's own words; never str(error), which may quote what was sent."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return type(error).__name__

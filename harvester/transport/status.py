@@ -1,0 +1,139 @@
+"""What a status means: the one table, and how long the server asks everybody to wait. Pure.
+
+    ==========================  ==============  ===============================================
+    2xx                         an answer
+    3xx                         Rejected        redirects are not followed: the token stays here
+    401                         Unauthorized    Refused, unless a new token comes (see auth)
+    403                         Refused
+    408                         ServerFailed    it gave up on us; may have been busy
+    429, 503                    Throttled
+    other 4xx                   Rejected
+    other 5xx                   ServerFailed
+    4xx, 5xx with Retry-After   Throttled       but 401 and 403, which waiting does not cure
+    ==========================  ==============  ===============================================
+
+How long: `Retry-After` in seconds, with a fraction or not, or as a date, which is compared with the
+answer's own `Date` so that a clock that goes wrong, here or there, does no harm. On a 429 without one the
+reset of `RateLimit` or `X-RateLimit-Reset`, in seconds or as Unix time, where nothing remains. What cannot
+be read is ignored.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+from yarl import URL
+
+from harvester.errors import Refused, Rejected, ServerFailed, SourceError, Throttled
+
+MAX_RETRY_AFTER_S: Final = 3600.0
+"""The longest pause that a server gets: quotas by the hour exist, and a year is a mistake. After it one
+request asks again, so a server that means it says so again."""
+
+_EPOCH_FROM: Final = 1e9  # a reset beyond 30 years is no span but a point in time
+_EPOCH_MS_FROM: Final = 1e12
+_NUMBER: Final = re.compile(r"\d+(\.\d+)?", re.ASCII)
+_REMAINING_IN_LIST: Final = re.compile(r"(?:^|[;,\s])(?:remaining|r)\s*=\s*\"?(\d+)", re.ASCII)
+_RESET_IN_LIST: Final = re.compile(r"(?:^|[;,\s])(?:reset|t)\s*=\s*\"?(\d+(?:\.\d+)?)", re.ASCII)
+
+
+class Unauthorized(Refused):
+    """A 401: a new token may cure it. For everybody above auth it is a Refused."""
+
+
+def failure(status: int, headers: Mapping[str, str], *, what: str, now: datetime) -> SourceError | None:
+    """The error that the answer amounts to, not yet raised; None for a good one. Header names are in lower
+    case; `what` names the request, `now` stands in for a missing `Date`."""
+    if 200 <= status < 300:
+        return None
+    if status == 401:
+        return Unauthorized(f"{what}: 401, the server does not accept the token")
+    if status == 403:
+        return Refused(
+            f"{what}: 403, the token is known but its user may not see this; ask for the right to it"
+        )
+    if 300 <= status < 400:
+        return Rejected(
+            f"{what}: {status}, the server redirects{_target(headers.get('location'))}; redirects are not "
+            "followed, since the token would go along. Set source.base_url to where the API is",
+            status_code=status,
+        )
+    asked_s = _retry_after_s(headers, now)
+    if status == 429 and asked_s is None:
+        asked_s = _reset_s(headers, now)
+    if status in (429, 503) or asked_s is not None:
+        return Throttled(f"{what}: {status}{_asks(asked_s)}", retry_after_s=_capped(asked_s))
+    if status == 408 or 500 <= status < 600:
+        return ServerFailed(f"{what}: {status}, the server failed")
+    return Rejected(f"{what}: {status}, the server does not accept this request", status_code=status)
+
+
+def _retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:
+    text = headers.get("retry-after", "").strip()
+    if _NUMBER.fullmatch(text):
+        return float(text)
+    until = _http_date(text)
+    return None if until is None else max(0.0, (until - _server_now(headers, now)).total_seconds())
+
+
+def _reset_s(headers: Mapping[str, str], now: datetime) -> float | None:
+    """From the three spellings in use; the draft's later ones put all into one `RateLimit` header."""
+    combined = headers.get("ratelimit", "")
+    for remaining, reset in (
+        (_found(_REMAINING_IN_LIST, combined), _found(_RESET_IN_LIST, combined)),
+        (headers.get("ratelimit-remaining"), headers.get("ratelimit-reset")),
+        (headers.get("x-ratelimit-remaining"), headers.get("x-ratelimit-reset")),
+    ):
+        if reset is None or not _NUMBER.fullmatch(reset.strip()):
+            continue
+        if remaining is not None and remaining.strip() not in ("0", ""):
+            continue  # something is left of this quota: it was another that ran out
+        value = float(reset)
+        if value >= _EPOCH_MS_FROM:
+            value /= 1000
+        if value >= _EPOCH_FROM:
+            return max(0.0, value - _server_now(headers, now).timestamp())
+        return value
+    return None
+
+
+def _found(pattern: re.Pattern[str], text: str) -> str | None:
+    match = pattern.search(text)
+    return None if match is None else match[1]
+
+
+def _server_now(headers: Mapping[str, str], now: datetime) -> datetime:
+    return _http_date(headers.get("date", "")) or now
+
+
+def _http_date(text: str) -> datetime | None:
+    try:
+        parsed = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC)
+
+
+def _capped(asked_s: float | None) -> float | None:
+    return None if asked_s is None else min(asked_s, MAX_RETRY_AFTER_S)
+
+
+def _asks(asked_s: float | None) -> str:
+    if asked_s is None:
+        return ", the server asks for fewer requests"
+    if asked_s > MAX_RETRY_AFTER_S:
+        return f", the server asks to wait {asked_s:.3g} s, far too long: it gets {MAX_RETRY_AFTER_S:.0f} s"
+    return f", the server asks to wait {asked_s:.3g} s"
+
+
+def _target(location: str | None) -> str:
+    """Where to, without query, fragment and user: any of them may hold a secret."""
+    if location is None:
+        return ""
+    try:
+        url = URL(location)
+        return f" to {url.with_query(None).with_fragment(None).with_user(None) if url.absolute else url.path}"
+    except ValueError:
+        return " to something that is no URL"
