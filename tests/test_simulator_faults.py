@@ -514,6 +514,12 @@ def test_a_share_strikes_the_same_asks_in_whatever_order_they_come() -> None:
     assert lasting[: len(windows)] == lasting[len(windows) :], "a window's fate is for good"
 
 
+def test_numbers_count_from_when_the_faults_were_set(simulator: Simulator) -> None:
+    for _ in range(2):
+        simulator.set_faults([{"status": 500, "after": 1}])
+        assert [ask(simulator, Limit=1).status for _ in range(2)] == [200, 500]
+
+
 def test_faults_strike_together(simulator: Simulator) -> None:
     simulator.set_faults([{"page_cap": 20}, {"order": "descending"}, {"body": "bom"}, {"latency_ms": 30}])
     began = time.monotonic()

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from harvester.testing import Settings, Simulator, compare, compare_output, fetc
 from harvester.testing.command import describe_faults
 from harvester.testing.compare import main
 from harvester.testing.faults import KINDS
+from harvester.testing.rows import written_at
 from tests.raw_client import DAY, DETAILS, EVENTS, MESSAGES, ROLLUP, ask, call
 
 SPAN = {"start": "2024-01-03T00:00:00Z", "end": "2024-01-04T00:00:00Z"}
@@ -65,7 +67,7 @@ def test_a_perfect_harvest_differs_in_nothing(simulator: Simulator) -> None:
 def test_every_kind_of_wrong_is_named_with_its_key(simulator: Simulator) -> None:
     records = stored(simulator)
     keys = [json.loads(record)["_id"] for record in records]
-    older = simulator.service.rows.written_at(records[3], 0)
+    older = written_at(records[3], 0)
     harvest = [
         *records[1:3],
         older,
@@ -265,3 +267,23 @@ def test_the_command_prints_one_line_serves_and_ends_on_sigterm(tmp_path: Path) 
 def test_every_fault_is_described() -> None:
     text = describe_faults()
     assert all(f"{name}=" in text for name in KINDS)
+
+
+def test_a_live_server_has_what_was_written_by_its_clock() -> None:
+    evening = datetime(2024, 1, 3, 20, tzinfo=UTC)
+    with running(Settings(records=2000, live=True, now=evening)) as simulator:
+        first = stored(simulator)
+        written = [json.loads(record)["RecordWrittenAtUtc"] for record in first]
+        assert max(written) <= "2024-01-03T20:00:00.000Z"
+        assert not compare(fetch_truth(simulator.url, **SPAN), first)
+        assert not any("moved" in line for line in fetch_truth(simulator.url, **SPAN))
+        assert call(simulator, "POST", "/_simulator/clock", {"now": "2024-02-01T00:00:00Z"}).status == 200
+        last = stored(simulator)
+        assert len(last) > len(first) > 100
+        assert not compare(fetch_truth(simulator.url, **SPAN), first), "what came later moved meanwhile"
+        strictly = compare(fetch_truth(simulator.url, **SPAN, strict="1"), first)
+        assert len(strictly.missing) == len(last) - len(first)
+        assert len(strictly.stale) > 1
+        assert not strictly.foreign
+    with running(Settings(records=2000)) as simulator:
+        assert sorted(stored(simulator)) == sorted(last), "in the end all is as on a server without a clock"

@@ -70,6 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     manners.add_argument("--gzip", action="store_true", help="compress where the client accepts it")
     manners.add_argument("--now", type=_instant, help="the clock of relative ranges (the real one)")
+    manners.add_argument("--live", action="store_true", help="records are there from when they were written")
     faults = parser.add_argument_group("faults")
     faults.add_argument(
         "--faults", type=Path, metavar="FILE.toml", help="tables named [[fault]], see --list-faults"
@@ -108,6 +109,7 @@ def run(args: argparse.Namespace) -> int:
             ends=args.ends,
             gzip=args.gzip,
             now=args.now,
+            live=args.live,
             cache=args.cache,
             faults=(*_from_file(args.faults), *map(parse_argument, args.fault)),
         )

@@ -7,6 +7,7 @@ GET  /_simulator/stats      counts by status, in flight, times
 GET  /_simulator/requests   the last requests, a line of JSON each
 POST /_simulator/faults     a list of faults, or {"faults": [...]}: they replace the ones before
 POST /_simulator/token      {"token": "..."}: only this one is good from now on
+POST /_simulator/clock      {"now": "..."}: the clock of relative ranges and of a live server
 POST /_simulator/reset      statistics start anew
 """
 
@@ -14,13 +15,12 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 import orjson
 from aiohttp import web
 
 from .datasets import FIELDS, periods
-from .query import RESOLUTIONS, BadRequest, parse
+from .query import RESOLUTIONS, BadRequest, parse, zone_of
 from .service import error
 from .truth import rollup_line, truth
 from .wire import Answer, send
@@ -66,6 +66,9 @@ def _answered(
         case "POST", "token":
             simulator.set_token(str(orjson.loads(body)["token"]))
             return _json({"changed": True})
+        case "POST", "clock":
+            simulator.set_now(datetime.fromisoformat(orjson.loads(body)["now"]))
+            return _json({"now": simulator.now()})
         case "POST", "reset":
             simulator.stats.reset()
             return _json({"reset": True})
@@ -115,7 +118,7 @@ def _rollup_truth(
         raise BadRequest(f"resolution must be one of {', '.join(RESOLUTIONS)}")
     zone = asked.get("time_zone") or "UTC"
     low, high = datetime.fromisoformat(start), datetime.fromisoformat(end)
-    for since, until in periods(low, high, resolution, ZoneInfo(zone)):
+    for since, until in periods(low, high, resolution, zone_of(zone)):
         body = {
             "startDateTime": since.isoformat(),
             "endDateTime": until.isoformat(),

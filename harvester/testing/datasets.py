@@ -8,15 +8,16 @@ each agent the seconds in each workstate. Its rows carry neither key nor date.
 import hashlib
 from array import array
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import orjson
 
+from .clock import Timeline
 from .messages import WORKSTATES, messages, workstate_events
-from .query import BadRequest, asked_range, period
+from .query import BadRequest, asked_range, period, zone_of
 from .records import interactions
 from .rhythm import instants
 from .settings import Settings
@@ -50,14 +51,21 @@ _RESOLUTIONS = ("QuarterHour", "Hour", "Day")
 
 
 class Datasets:
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, now: Callable[[], datetime] | None = None) -> None:
         self._settings = settings
+        self._now = now
         self._tables: dict[str, Table] = {}
+        self._timelines: dict[str, Timeline] = {}
 
     def table(self, dataset: str) -> Table:
+        """The table as it is at this moment."""
         known = self._tables.get(dataset)
         if known is None:
             known = self._tables[dataset] = self._render(dataset)
+            if self._settings.live:
+                self._timelines[dataset] = Timeline(known)
+        if self._settings.live and self._now is not None:
+            self._timelines[dataset].advance(round(self._now().timestamp() * 1000))
         return known
 
     def rendered(self) -> list[Table]:
@@ -94,7 +102,7 @@ class Datasets:
             end += timedelta(milliseconds=1)  # from the last instant to the edge behind it
         queues, agents = (set(body.get(name) or ()) for name in ("queues", "agents"))
         rows: list[bytes] = []
-        for low, high in periods(start, end, _RESOLUTIONS[number], ZoneInfo(zone_name)):
+        for low, high in periods(start, end, _RESOLUTIONS[number], zone_of(zone_name)):
             rows += self._rolled_up(low, high, queues, agents)
         return rows
 

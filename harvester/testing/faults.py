@@ -145,7 +145,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """What the schedule knows of one request. `number` counts from 1 in the order of arrival."""
+    """What the schedule knows of one request. `number` counts from 1 since the faults were set."""
 
     number: int
     elapsed_s: float

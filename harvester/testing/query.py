@@ -91,15 +91,19 @@ def asked_range(body: dict[str, Any], now: datetime) -> tuple[datetime, datetime
     if resolution not in RESOLUTIONS:
         raise BadRequest(f"Resolution must be one of {', '.join(RESOLUTIONS)}, not {resolution!r}")
     name = _text(body, "RelativeTimeZone") or _text(body, "RelativeTimezone") or "UTC"
-    try:
-        zone = ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        raise BadRequest(f"no time zone {name!r}") from None
+    zone = zone_of(name)
     first, last = (_signed(body, name) for name in relative)
     if first > last:
         raise BadRequest("RelativePeriodEnd is before RelativePeriodStart")
     start = period(now, resolution, zone, first)
     return start, period(now, resolution, zone, last + 1) - timedelta(milliseconds=1)
+
+
+def zone_of(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError, TypeError):
+        raise BadRequest(f"no time zone {name!r}") from None
 
 
 def period(now: datetime, resolution: str, zone: ZoneInfo, number: int) -> datetime:

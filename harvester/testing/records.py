@@ -7,7 +7,7 @@ process.
 
 Traits: one record in 32 was written again hours or days later (`RecordWrittenAtUtc` long after the end), one
 in 512 shares its `InteractionId` with the record before under an `_id` of its own, ids follow the time of
-writing and so not the time of starting.
+writing and so not the time of starting; one in 256 is first written hours or days after its end.
 """
 
 from collections.abc import Iterable, Iterator
@@ -42,6 +42,8 @@ def interactions(times: Iterable[int], seed: str) -> Iterator[bytes]:
         duration = 5_000 + (b >> 9) % 600_000 + (1_800_000 if not b >> 30 & 15 else 0)
         ended = started + duration
         first_written = ended + 60_000 + (a & 0x7FFFF)
+        if not a >> 88 & 255:
+            first_written += _HOUR_MS + (a >> 32) % (2 * _DAY_MS)
         written = first_written + (_HOUR_MS + (a >> 20) % (10 * _DAY_MS) if not a >> 60 & 31 else 0)
         kind = b >> 60 & 7  # 0: abandoned, 1 to 3: accepted at once, else queued first
         has_queue = kind == 0 or kind > 3

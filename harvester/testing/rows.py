@@ -32,7 +32,6 @@ class Rows:
         self._seed = seed
         self._selections = Selections()
         self._older: dict[tuple[int, int], int] = {}
-        self._texts = InstantTexts()
 
     def selected(
         self, table: Table, query: Query, ends: str, struck: Mapping[str, Fault], number: int = 0
@@ -79,14 +78,7 @@ class Rows:
                 if name == "delete":
                     table.delete(row)
                 else:
-                    table.rewrite(row, self.written_at(bytes(table.row(row)), at_ms + n))
-
-    def written_at(self, raw: bytes, at_ms: int) -> bytes:
-        """The record as it is when it is written again at `at_ms`."""
-        text = self._texts.full(at_ms).encode()
-        raw = re.sub(rb'("(?:RecordWrittenAtUtc|MostRecentRollupAtUtc)":")[^"]*', rb"\g<1>" + text, raw)
-        quarter = b"%d" % (at_ms // 900_000 * 900)
-        return re.sub(rb'("RecordWrittenAtEpoch":)\d+', rb"\g<1>" + quarter, raw)
+                    table.rewrite(row, written_at(bytes(table.row(row)), at_ms + n))
 
     def _reordered(
         self, table: Table, rows: "array[int]", query: Query, how: str, number: int
@@ -120,7 +112,7 @@ class Rows:
         if known is None:
             raw = bytes(table.row(row))
             written = time_of(raw, table.fields.version) or 0
-            known = self._older[(id(table), row)] = table.hide(self.written_at(raw, written - 3_600_000))
+            known = self._older[(id(table), row)] = table.hide(written_at(raw, written - 3_600_000))
         return known
 
     def _doubled(self, table: Table, rows: "array[int]", fault: Fault) -> "array[int]":
@@ -130,6 +122,14 @@ class Rows:
             if draw(self._seed, "duplicates", table.key(row)) < fault.value:
                 placed.append((place + distance - 0.5, row))
         return array("I", [row for _, row in sorted(placed)])
+
+
+def written_at(raw: bytes, at_ms: int) -> bytes:
+    """The record as it is when it is written again at `at_ms`."""
+    text = InstantTexts().full(at_ms).encode()
+    raw = re.sub(rb'("(?:RecordWrittenAtUtc|MostRecentRollupAtUtc)":")[^"]*', rb"\g<1>" + text, raw)
+    quarter = b"%d" % (at_ms // 900_000 * 900)
+    return re.sub(rb'("RecordWrittenAtEpoch":)\d+', rb"\g<1>" + quarter, raw)
 
 
 def _with_neighbours(table: Table, rows: "array[int]", query: Query, ends: str, count: int) -> "array[int]":

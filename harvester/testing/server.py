@@ -41,18 +41,24 @@ class Simulator:
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
         self.token = self.settings.token
+        self._now = self.settings.now
         self.stats = Stats()
         self.schedule = Schedule(parse_faults(self.settings.faults), self.settings.seed)
-        self.datasets = Datasets(self.settings)
+        self.datasets = Datasets(self.settings, self.now)
         self.service = Service(self.settings, self.datasets)
         self.url = ""
         self._limits = Limits()
         self._token_changed = False
+        self._count, self._begun_s = (
+            0,
+            0.0,
+        )  # requests since the faults were set, and when the first of them came
         self._port = self.settings.port
         self._door: asyncio.Server | None = None
         self._web: web.Server | None = None
         self._packed: OrderedDict[tuple[object, ...], Answer] = OrderedDict()
         self._bombs: dict[int, bytes] = {}
+        self._tasks: asyncio.TaskGroup | None = None
         self._reopening: asyncio.Task[None] | None = None
 
     def start(self) -> Self:
@@ -62,14 +68,17 @@ class Simulator:
         self.datasets.table("interactions")
         self._web = web.Server(self._handle, access_log=None, handler_cancellation=True)
         await self._open()
+        self._tasks = await asyncio.TaskGroup().__aenter__()
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, *raised: Any) -> None:
+        self._close()
         if self._reopening is not None:
             self._reopening.cancel()
-        self._close()
         if self._web is not None:
             await self._web.shutdown(0.05)
+        if self._tasks is not None:
+            await self._tasks.__aexit__(*raised)
 
     def set_faults(self, entries: Iterable[Mapping[str, object]]) -> None:
         """Replaces the faults while running and forgets what the old ones counted. ValueError names what is
@@ -78,14 +87,21 @@ class Simulator:
         self.schedule = Schedule(parse_faults(entries), self.settings.seed)
         self._limits = Limits()
         self._token_changed = False
+        self._count, self._begun_s = 0, 0.0
 
     def set_token(self, token: str) -> None:
         """From now on only this token is good; an `expire_token` that has struck is over."""
         self.token = token
         self._token_changed = True
 
+    def set_now(self, now: datetime) -> None:
+        """Stops the clock at this instant. ValueError where it names no zone."""
+        if now.tzinfo is None:
+            raise ValueError(f"{now.isoformat()} has no zone")
+        self._now = now
+
     def now(self) -> datetime:
-        return self.settings.now or datetime.now(UTC)
+        return self._now or datetime.now(UTC)
 
     async def _open(self) -> None:
         assert self._web is not None
@@ -112,17 +128,18 @@ class Simulator:
             await asyncio.sleep(seconds)
             await self._open()
 
-        self._reopening = asyncio.get_running_loop().create_task(reopen())
+        assert self._tasks is not None
+        self._reopening = self._tasks.create_task(reopen(), name="simulator reopens")
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.path.startswith("/_simulator/"):
             return await control.handle(self, request)
         dataset = PATHS.get(request.path, request.path.rpartition("/")[2])
-        number = self.stats.arrived(dataset)
+        self.stats.arrived(dataset)
         try:
             raw = await request.read()
-            struck, entry = self._struck(dataset, number, raw)
-            answer = await self._answer(request, raw, struck, entry)
+            number, struck, entry = self._struck(dataset, raw)
+            answer = await self._answer(request, raw, struck, entry, number)
             entry["status"] = answer.status
             self.stats.answered(answer.status, answer.size_bytes, entry.get("rows", 0))
             if struck and any(name in struck for name in wire.BROKEN):
@@ -131,10 +148,13 @@ class Simulator:
         finally:
             self.stats.in_flight -= 1
 
-    def _struck(self, dataset: str, number: int, raw: bytes) -> tuple[dict[str, Fault], dict[str, Any]]:
-        """The faults that strike this request, and its line in the request log."""
-        elapsed_s = time.monotonic() - self.stats.first_s
-        entry: dict[str, Any] = {"number": number, "at_s": round(elapsed_s, 6), "dataset": dataset}
+    def _struck(self, dataset: str, raw: bytes) -> tuple[int, dict[str, Fault], dict[str, Any]]:
+        """The request's number since the faults were set, those that strike it, and its line in the log."""
+        now_s = time.monotonic()
+        self._count += 1
+        self._begun_s = self._begun_s or now_s
+        at_s = round(now_s - self.stats.first_s, 6)
+        entry: dict[str, Any] = {"number": self.stats.requests, "at_s": at_s, "dataset": dataset}
         window: dict[str, Any] = {}
         try:
             body = {name[:1].upper() + name[1:]: value for name, value in orjson.loads(raw).items()}
@@ -151,13 +171,19 @@ class Simulator:
         entry |= window
         self.stats.asked.append(entry)
         if not self.schedule.faults:
-            return {}, entry
-        struck = self.schedule.strike(Ask(number=number, elapsed_s=elapsed_s, dataset=dataset, **window))
+            return self._count, {}, entry
+        ask = Ask(number=self._count, elapsed_s=now_s - self._begun_s, dataset=dataset, **window)
+        struck = self.schedule.strike(ask)
         self.stats.by_fault.update(struck.keys())
-        return struck, entry
+        return self._count, struck, entry
 
     async def _answer(
-        self, request: web.BaseRequest, raw: bytes, struck: Mapping[str, Fault], entry: dict[str, Any]
+        self,
+        request: web.BaseRequest,
+        raw: bytes,
+        struck: Mapping[str, Fault],
+        entry: dict[str, Any],
+        number: int,
     ) -> Answer:
         skew_s = struck["skew_s"].value if "skew_s" in struck else 0.0
         if "refuse_s" in struck:
@@ -165,18 +191,18 @@ class Simulator:
         self._limits.in_flight = self.stats.in_flight
         refusing = self._limits.refuses(struck, time.monotonic())
         if refusing is None:
-            await self._wait(struck, entry)
+            await self._wait(struck, entry, number)
             refusing = struck.get("status")
         if refusing is not None:
             answer = _refusal(refusing, skew_s)
         elif fault := struck.get("redirect"):
             answer = Answer(int(fault.options["code"]), {"Location": fault.value})
-        elif not self._is_welcome(request, entry["number"], struck):
+        elif not self._is_welcome(request, number, struck):
             answer = error(401, "Unauthorized")
         elif "forbid" in struck:
             answer = error(403, "Forbidden")
         else:
-            answer = self._served(request, raw, struck, entry)
+            answer = self._served(request, raw, struck, entry, number)
         if skew_s:
             answer.headers["Date"] = email.utils.formatdate(time.time() + skew_s, usegmt=True)
         if rate := struck.get("rate"):
@@ -184,10 +210,10 @@ class Simulator:
             answer.headers |= bucket.headers(rate.options["headers"], time.time() + skew_s)
         return answer
 
-    async def _wait(self, struck: Mapping[str, Fault], entry: Mapping[str, Any]) -> None:
+    async def _wait(self, struck: Mapping[str, Fault], entry: Mapping[str, Any], number: int) -> None:
         wait_ms = self.settings.latency_ms
         if fault := struck.get("latency_ms"):
-            jitter = draw(self.settings.seed, "jitter", entry["number"]) * fault.options["jitter_ms"]
+            jitter = draw(self.settings.seed, "jitter", number) * fault.options["jitter_ms"]
             wait_ms += fault.value + jitter
         if fault := struck.get("slow_offset_ms"):
             wait_ms += fault.value * (entry.get("offset") or 0) / 1000
@@ -206,19 +232,23 @@ class Simulator:
         return given == self.token
 
     def _served(
-        self, request: web.BaseRequest, raw: bytes, struck: Mapping[str, Fault], entry: dict[str, Any]
+        self,
+        request: web.BaseRequest,
+        raw: bytes,
+        struck: Mapping[str, Fault],
+        entry: dict[str, Any],
+        number: int,
     ) -> Answer:
         packs = "gzip" in request.headers.get("Accept-Encoding", "")
         if fault := struck.get("gzip_bomb"):
-            body = self._bombs.setdefault(fault.value, b"") or wire.bomb(fault.value)
-            self._bombs[fault.value] = body
+            body = self._bombs.get(fault.value) or self._bombs.setdefault(fault.value, wire.bomb(fault.value))
             return Answer(200, {**JSON, "Content-Encoding": "gzip"}, [body])
         answer = self.service.respond(
             request.method,
             request.path,
             raw,
             struck=struck,
-            number=entry["number"],
+            number=number,
             now=self.now(),
             entry=entry,
         )

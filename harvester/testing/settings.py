@@ -39,6 +39,7 @@ class Settings:
     )
     gzip: bool = False  # answer compressed where the client accepts it
     now: datetime | None = None  # the clock of relative ranges; the real one where not given
+    live: bool = False  # records are there from when they were written, by that clock
     cache: Path | None = None  # keep rendered data here for the next start with the same settings
     faults: tuple[Mapping[str, object], ...] = field(default=())
 

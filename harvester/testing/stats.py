@@ -32,8 +32,8 @@ class Stats:
         self.__init__()  # type: ignore[misc]
         self.in_flight = inside
 
-    def arrived(self, dataset: str) -> int:
-        """Counts a request in; its number, from 1, and the moment are what the schedule goes by."""
+    def arrived(self, dataset: str) -> None:
+        """Counts a request in."""
         now = time.monotonic()
         if not self.requests:
             self.first_s = now
@@ -42,7 +42,6 @@ class Stats:
         self.by_dataset[dataset] += 1
         self.in_flight += 1
         self.max_in_flight = max(self.max_in_flight, self.in_flight)
-        return self.requests
 
     def answered(self, status: int, size_bytes: int, rows: int) -> None:
         self.by_status[status] += 1

@@ -21,7 +21,7 @@ from datetime import datetime
 from pathlib import Path
 
 # Rendering code that changes the bytes changes this, or an old cache would be served.
-LAYOUT = 1
+LAYOUT = 2
 
 Renderer = Callable[[Iterable[int], str], Iterator[bytes]]
 Rows = Sequence[int]
@@ -120,13 +120,27 @@ class Table:
         rows = self._indexes[self.fields.date].rows[:50]
         return not rows or any(name in bytes(self.row(number)) for number in rows)
 
-    def insert(self, raw: bytes) -> int:
-        number = self.hide(raw)
+    def rows(self) -> "array[int]":
+        """All rows there are, by date."""
+        return self._indexes[self.fields.date].rows
+
+    def empty(self) -> None:
+        """Nothing is there any more, though `show` may bring it back."""
+        self._indexes = {self.fields.date: Index(array("q"), array("I"))}
+        self.generation += 1
+
+    def show(self, number: int, *, noticed: bool = True) -> None:
+        """Makes a row that exists be there; `noticed` whether this counts as moved."""
+        raw = bytes(self.row(number))
         for field, index in self._indexes.items():
             at = time_of(raw, field)
             if at is not None:
                 index.add(at, number)
-        self._changed(raw)
+        self._changed(raw, noticed)
+
+    def insert(self, raw: bytes, *, noticed: bool = True) -> int:
+        number = self.hide(raw)
+        self.show(number, noticed=noticed)
         return number
 
     def hide(self, raw: bytes) -> int:
@@ -134,14 +148,15 @@ class Table:
         self._added.append(raw)
         return len(self._offsets) - 2 + len(self._added)
 
-    def delete(self, number: int) -> None:
+    def delete(self, number: int, *, noticed: bool = True) -> None:
         raw = bytes(self.row(number))
         for field, index in self._indexes.items():
             at = time_of(raw, field)
             if at is not None:
                 index.remove(at, number)
-        self._gone[number] = raw
-        self._changed(raw)
+        if noticed:
+            self._gone[number] = raw
+        self._changed(raw, noticed)
 
     def rewrite(self, number: int, raw: bytes) -> int:
         """Replaces a row; the new one has a number of its own."""
@@ -157,9 +172,10 @@ class Table:
         """What was deleted or written again, as it was."""
         return list(self._gone.values())
 
-    def _changed(self, raw: bytes) -> None:
+    def _changed(self, raw: bytes, noticed: bool) -> None:
         self.generation += 1
-        self._touched.add(raw[len(self.fields.key) + 5 :].partition(b'"')[0].decode())
+        if noticed:
+            self._touched.add(raw[len(self.fields.key) + 5 :].partition(b'"')[0].decode())
 
 
 def render(
