@@ -258,11 +258,11 @@ class Ledger:
         wanted = json.loads(json.dumps(dict(fingerprint)))
         differing = [key for key in sorted({*known, *wanted}) if known.get(key) != wanted.get(key)]
         if differing:
-            told = "; ".join(
+            differences = "; ".join(
                 f"{key}: {known.get(key)!r} there, {wanted.get(key)!r} asked" for key in differing
             )
             raise OtherJob(
-                f"{self._path.parent.parent}: this output belongs to another job ({told}); "
+                f"{self._path.parent.parent}: this output belongs to another job ({differences}); "
                 "use the same settings, or another output.url"
             )
 

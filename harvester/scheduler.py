@@ -21,7 +21,7 @@ case the ledger says what is done, and the next run goes on from there.
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import count
 from typing import Any, Final
@@ -40,7 +40,7 @@ from harvester.output import Output
 from harvester.pages import Pages, Read, Served
 from harvester.records import Batch, Gather, Held
 from harvester.shards import OutputSettings
-from harvester.transport import Answer, Session, TransportSettings, stack
+from harvester.transport import LOOP_CLOCK, Answer, Clock, Session, TransportSettings, pace_of, stack
 from harvester.windows import Partition, Resolution, Span, Window
 
 LOOKAHEAD: Final = 4
@@ -131,12 +131,14 @@ class Harvest:
         max_duration_s: float | None = None,
         rng: random.Random | None = None,
         held: Held | None = None,
+        clock: Clock = LOOP_CLOCK,
     ) -> None:
         self._job = job
         self._emit = emit
         self._max_duration_s = max_duration_s
         self._rng = rng or random.Random()
         self._held = held or Held()
+        self._clock = clock
         self._served = Served(limit=min(job.page_size, job.dialect.max_page_size or job.page_size))
         self._tally = _Tally()
         self._fatal: BaseException | None = None
@@ -212,7 +214,8 @@ class Harvest:
         elif await to_thread.run_sync(output.is_told):
             self._emit(RunStarted(out=job.output.url, windows=0, done_before=total))
         with anyio.CancelScope(shield=True):
-            return await to_thread.run_sync(self._end, output, total)
+            outcome = await to_thread.run_sync(self._end, output, total)
+        return outcome
 
     def _begin(self, output: Output) -> tuple[int, int]:
         """Windows of the span, and how many of them are still to be asked for."""
@@ -227,12 +230,32 @@ class Harvest:
 
     async def _harvest(self, output: Output, todo: int) -> None:
         job = self._job
-        slots = anyio.Semaphore(max(LEAST_LOOKAHEAD, LOOKAHEAD * job.transport.concurrency))
+        learned = output.ledger.learned().get("rate")
+        access = replace(job.transport, initial_rate=learned)
+        pace = pace_of(access, self._clock)
+        async with Session(access) as session:
+            layer = stack(
+                session,
+                access,
+                read=self._reading,
+                emit=self._emit,
+                rng=self._rng,
+                clock=self._clock,
+                pace=pace,
+            )
+            pages = Pages(layer, dialect=job.dialect, served=self._served, emit=self._emit)
+            await self._wire(output, pages, todo)
+        if pace.learned_rate is not None and pace.learned_rate != learned:
+            with anyio.CancelScope(shield=True):
+                await to_thread.run_sync(_quietly, lambda: output.ledger.learn({"rate": pace.learned_rate}))
+
+    async def _wire(self, output: Output, pages: Pages, todo: int) -> None:
+        """The tasks and the streams between them."""
+        concurrency = self._job.transport.concurrency
+        slots = anyio.Semaphore(max(LEAST_LOOKAHEAD, LOOKAHEAD * concurrency))
         planned_in, planned_out = anyio.create_memory_object_stream[_Planned](0)
         fetched_in, fetched_out = anyio.create_memory_object_stream[_Fetched](0)
-        async with Session(job.transport) as session, anyio.create_task_group() as outer:
-            layer = stack(session, job.transport, read=self._reading, emit=self._emit, rng=self._rng)
-            pages = Pages(layer, dialect=job.dialect, served=self._served, emit=self._emit)
+        async with anyio.create_task_group() as outer:
             outer.start_soon(self._store, output, fetched_out, slots, name="store")
             async with fetched_in, anyio.create_task_group() as asking:
                 self._asking = asking.cancel_scope
@@ -240,7 +263,7 @@ class Harvest:
                 asking.start_soon(self._watch, asking.cancel_scope, name="watch")
                 async with anyio.create_task_group() as fetching:
                     # Two more than requests in flight: while they parse, the others keep the wire busy.
-                    for number in range(min(job.transport.concurrency + 2, max(1, todo))):
+                    for number in range(min(concurrency + 2, max(1, todo))):
                         fetching.start_soon(
                             self._fetch,
                             output,

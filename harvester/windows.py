@@ -18,7 +18,7 @@ from difflib import get_close_matches
 from enum import Enum
 from functools import lru_cache
 from typing import Literal, Self
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 By = Literal["day", "month"]
 
@@ -116,9 +116,12 @@ def zone(name: str) -> ZoneInfo:
 
     Only what zoneinfo lists: no "right/..." (leap seconds); and no "localtime", another zone on each machine.
     """
+    if not name.startswith(("right/", "posix/")) and name not in ("localtime", "posixrules"):
+        try:
+            return ZoneInfo(name)
+        except (ValueError, OSError, ZoneInfoNotFoundError):
+            pass  # listing all zones reads some 600 files: only for the hint
     names = available_timezones() - {"localtime"}
-    if name in names:
-        return ZoneInfo(name)
     folded = {known.casefold(): known for known in sorted(names)}
     city = [whole for whole in folded if whole.endswith("/" + name.casefold())]
     near = city or get_close_matches(name.casefold(), folded, n=1, cutoff=0.86)  # less, and CEST becomes EST

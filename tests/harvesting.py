@@ -20,7 +20,7 @@ from harvester.testing.control import lines_of_truth
 from harvester.testing.server import Simulator
 from harvester.testing.settings import Settings
 from harvester.testing.truth import Difference, compare, harvested
-from harvester.transport import TransportSettings
+from harvester.transport import LOOP_CLOCK, TransportSettings
 from harvester.windows import Resolution, Span
 
 TOKEN_ENV = "HARVESTER_TEST_TOKEN"
@@ -67,6 +67,19 @@ def settings(out: Path, url: str = "http://127.0.0.1:9", **other: Any) -> Job:
     )
 
 
+class HastyClock:
+    """A clock on which waits are short: backoff and pauses take a hundredth of their time."""
+
+    def monotonic(self) -> float:
+        return 100 * LOOP_CLOCK.monotonic()
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    async def sleep(self, seconds: float, /) -> None:
+        await LOOP_CLOCK.sleep(seconds / 100)
+
+
 class World:
     """A simulator, and what happened in the runs against it."""
 
@@ -79,9 +92,13 @@ class World:
         return settings(other.pop("out", self.out), self.simulator.url, **other)
 
     async def run(
-        self, *, with_harvest: Callable[[Harvest], Awaitable[None]] | None = None, held: Held | None = None, **other: Any
+        self,
+        *,
+        with_harvest: Callable[[Harvest], Awaitable[None]] | None = None,
+        held: Held | None = None,
+        **other: Any,
     ) -> Outcome:
-        harvest = Harvest(self.job(**other), emit=self.heard.append, held=held)
+        harvest = Harvest(self.job(**other), emit=self.heard.append, held=held, clock=HastyClock())
         if with_harvest is None:
             return await harvest.run()
         outcomes: list[Outcome] = []

@@ -98,22 +98,17 @@ class Disk:
 
     def _copy(self, source: str, target: str) -> None:
         """For file systems without links."""
-        file = self.create(target)
-        with (self.root / source).open("rb") as original:
+        with self.create(target) as file, (self.root / source).open("rb") as original:
             while block := original.read(_HASH_BYTES):
                 self.write(file, block, target)
-        self.close_durably(file, target)
+            self.close_durably(file, target)
 
     def replace(self, relative: str, content: bytes) -> None:
         """Writes a whole small file: readers see the old one or the new one, and after a power loss too."""
         spare = f"{relative}.tmp"
-        file = self.create(spare)
-        try:
+        with self.create(spare) as file:
             self.write(file, content, spare)
-        except BaseException:
-            file.close()
-            raise
-        self.close_durably(file, spare)
+            self.close_durably(file, spare)
         with self._explained("replace", self.root / relative):
             os.replace(self.root / spare, self.root / relative)
         self.sync_folder(relative.rpartition("/")[0])
