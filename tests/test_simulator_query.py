@@ -134,6 +134,7 @@ def test_an_absolute_range_holds_both_ends_in_any_offset(ask: Ask) -> None:
     [
         ("inclusive", (0, 0), {0, 1}, {-500, -1, 0}),
         ("inclusive", (1, -1), {1}, {-500, -1}),
+        ("inclusive", (0.5, -0.5), {1}, {-500, -1}),
         ("exclusive", (0, 0), {0, 1}, {-500, -1}),
         ("exclusive", (0, 1), {0, 1}, {-500, -1, 0}),
         ("open", (0, 0), {1}, {-500, -1}),
@@ -142,13 +143,13 @@ def test_an_absolute_range_holds_both_ends_in_any_offset(ask: Ask) -> None:
     ],
 )
 def test_ends_count_as_they_are_told(
-    service: Service, ends: str, shift_ms: tuple[int, int], after_start: set[int], around_end: set[int]
+    service: Service, ends: str, shift_ms: tuple[float, float], after_start: set[int], around_end: set[int]
 ) -> None:
     """The data has records half a second and a millisecond before every midnight, at it, and a millisecond
     after.
     """
     edges = to_ms("2024-01-03T00:00:00Z"), to_ms("2024-01-04T00:00:00Z")
-    start, end = (edge * 1000 + shift * 1000 for edge, shift in zip(edges, shift_ms, strict=True))
+    start, end = (edge * 1000 + int(shift * 1000) for edge, shift in zip(edges, shift_ms, strict=True))
     query = Query(start_us=start, end_us=end, date_field="StartedDateTimeUtc")
     table = service.datasets.table("interactions")
     found = {time_of(table.row(row), "StartedDateTimeUtc") for row in select(table, query, ends)}
@@ -201,6 +202,13 @@ def test_pages_follow_each_other_in_the_order_of_the_date(ask: Ask) -> None:
     assert [r["StartedDateTimeUtc"] for r in whole] == sorted(r["StartedDateTimeUtc"] for r in whole)
     assert ask(**DAY, Limit=10, Offset=15) == whole[15:25]
     assert ask(**DAY, Offset=5000) == []
+
+
+def test_limit_has_a_default_and_a_cap() -> None:
+    settings = Settings(records=500, page_cap=40, default_limit=30)
+    service = Service(settings, Datasets(settings))
+    asked: list[dict[str, Any]] = [{}, {"Limit": 35}, {"Limit": 99}]
+    assert [len(served(service, **DAY, **one)[1]["data"]) for one in asked] == [30, 35, 40]
 
 
 @pytest.mark.parametrize(
