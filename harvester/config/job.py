@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from harvester import dialects
 from harvester.config.kinds import quoted
@@ -20,7 +21,7 @@ from harvester.errors import ConfigError
 from harvester.scheduler import Job
 from harvester.shards import OutputSettings
 from harvester.transport import TransportSettings
-from harvester.windows import Resolution
+from harvester.windows import Resolution, Span, floor
 
 
 def job_of(config: Config, *, now: datetime) -> Job:
@@ -29,9 +30,12 @@ def job_of(config: Config, *, now: datetime) -> Job:
     resolution = Resolution.parse(config.span.resolution)
     dialect = _dialect(config, resolution)
     output = _output(config)
+    span = span_of(config, time_zone, resolution, now)
+    if dialect.membership == "window":
+        _check_whole_windows(config, span, resolution, time_zone)
     return Job(
         dialect=dialect,
-        span=span_of(config, time_zone, resolution, now),
+        span=span,
         time_zone=time_zone,
         resolution=resolution,
         page_size=_page_size(config, dialect),
@@ -73,6 +77,17 @@ def _told_of(config: Config, key: str) -> Iterator[None]:
         yield
     except (ConfigError, ValueError) as error:
         raise config.wrong(key, str(error).removeprefix(f"[{section}] {name}: ")) from None
+
+
+def _check_whole_windows(config: Config, span: Span, resolution: Resolution, time_zone: ZoneInfo) -> None:
+    """A sum over half an hour is no part of the sum over the hour: such a span could never grow."""
+    for name, moment in (("start", span.start), ("end", span.end)):
+        if floor(moment, resolution, time_zone) != moment:
+            raise config.wrong(
+                f"span.{name}",
+                f"{moment.isoformat()} lies inside a window of {resolution.value}, and this dialect gives sums of whole ones",
+                f"use {floor(moment, resolution, time_zone).isoformat()}",
+            )
 
 
 def _page_size(config: Config, dialect: Dialect) -> int:
@@ -144,4 +159,6 @@ def _fingerprint(config: Config, dialect: Dialect, output: OutputSettings) -> di
         "compression": output.compression,
         "shard_bytes": output.shard_bytes,
         "pseudonymise": list(output.pseudonymise),
+        # Sums over hours and sums over days are other records; elsewhere a window's size changes nothing.
+        "resolution": config.span.resolution if dialect.membership == "window" else None,
     }
