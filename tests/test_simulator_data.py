@@ -112,11 +112,13 @@ def test_working_hours_are_busier_than_nights_and_weekends() -> None:
     assert by_day[0] > 4 * by_day[6]
 
 
-def test_a_span_shorter_than_a_quarter_hour_is_filled() -> None:
-    day = 2 * 86_400_000  # one on which the bursty rhythm is silent
-    times = instants(100, start_ms=day + 5_000, end_ms=day + 6_000, seed="7", rhythm="bursty")
+@pytest.mark.parametrize("length_ms", [1_000, 3_600_000])
+def test_a_span_on_which_nothing_is_due_is_filled_all_the_same(length_ms: int) -> None:
+    start = 2 * 86_400_000 + 5_000  # a day on which the bursty rhythm is silent
+    times = instants(100, start_ms=start, end_ms=start + length_ms, seed="7", rhythm="bursty")
     assert len(times) == 100
-    assert day + 5_000 <= times[0] < times[-1] < day + 6_000
+    assert start <= times[0] < times[-1] < start + length_ms
+    assert len({t // 900_000 for t in times}) == max(1, length_ms // 900_000 + 1)
 
 
 def test_the_same_seed_gives_the_same_bytes_in_every_process() -> None:

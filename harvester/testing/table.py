@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 
 # Rendering code that changes the bytes changes this, or an old cache would be served.
@@ -226,13 +227,18 @@ def time_of(raw: bytes | memoryview, field: str) -> int | None:
     """The instant in a date field, a text or Unix seconds, in milliseconds; None where it is null or
     missing.
     """
-    found = re.search(re.escape(_name(field)) + rb'(?:"([^"]*)"|(\d+))', raw)
+    found = _pattern(field).search(raw)
     if found is None:
         return None
     try:
         return to_ms(found[1].decode()) if found[2] is None else int(found[2]) * 1000
     except ValueError:
         return None
+
+
+@cache
+def _pattern(field: str) -> re.Pattern[bytes]:
+    return re.compile(re.escape(_name(field)) + rb'(?:"([^"]*)"|(\d+))')
 
 
 def to_ms(text: str) -> int:

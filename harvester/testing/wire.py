@@ -38,10 +38,13 @@ class Answer:
 async def send(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
     response = web.StreamResponse(status=answer.status, headers=answer.headers)
     response.content_length = answer.size_bytes
-    await response.prepare(request)
-    for part in answer.parts:
-        await response.write(part)
-    await response.write_eof()
+    try:
+        await response.prepare(request)
+        for part in answer.parts:
+            await response.write(part)
+        await response.write_eof()
+    except ConnectionError:  # the client has gone, which is no concern of the server's
+        return _Gone()
     return response
 
 
