@@ -329,6 +329,7 @@ def test_an_empty_flag_or_variable_is_a_mistake() -> None:
         ("fetch.page_size", '"10"', "is text"),
         ("fetch.page_size", "1000001", "too large; at most 1_000_000"),
         ("fetch.page_size", "9" * 30, "too large"),
+        ("fetch.page_size", "0x" + "f" * 4000, "is beyond measure, too large"),
         ("fetch.concurrency", "0", "too small"),
         ("fetch.concurrency", "1_000_000", "too large"),
         ("fetch.requests_per_second", "0", "is 0, too small; more than 0"),
@@ -493,6 +494,14 @@ def test_what_the_dialect_has_no_place_for_is_named() -> None:
     message = complaint(sets=["source.dialect=agent-workstate-rollup", "source.order_by=AgentId"])
     assert message.startswith("--set: source.order_by: ")
     assert "agent-workstate-rollup" in message
+
+
+def test_sums_over_whole_hours_are_not_asked_for_half_hours() -> None:
+    rollup = "source.dialect=agent-workstate-rollup"
+    message = complaint(sets=[rollup, "span.start=2024-01-01T00:30:00Z"])
+    assert "span.start: 2024-01-01T00:30:00+00:00 lies inside a window of Hour" in message
+    assert job(sets=[rollup, "span.start=2024-01-01T03:00:00Z"]).fingerprint["resolution"] == "Hour"
+    assert job(sets=["span.start=2024-01-01T00:30:00Z"]).fingerprint["resolution"] is None
 
 
 def test_selections_reach_the_dialect() -> None:

@@ -229,6 +229,7 @@ def test_the_exit_does_not_wait_for_ever_for_a_reader() -> None:
     writer = Writer(lambda line: gate.wait(10), str).__enter__()
     writer.put("line")
     writer.close(deadline_s=0.01)
+    assert writer._thread.is_alive()
     gate.set()
 
 
@@ -245,7 +246,7 @@ def said(telemetry: Telemetry) -> None:
     telemetry.emit(page())
     telemetry.emit(done())
     telemetry.emit(failed_request())
-    telemetry.emit(events.WindowFailed(start=START, end=START + HOUR, error="gave up"))
+    telemetry.emit(events.WindowFailed(start=START, end=START + HOUR, error="gave [bold]up"))
 
 
 @pytest.mark.parametrize(
@@ -272,10 +273,12 @@ def test_text_can_be_asked_for_anywhere(plain: io.StringIO) -> None:
 
 
 def test_what_libraries_log_does_not_get_between_our_lines(plain: io.StringIO) -> None:
+    before = list(logging.getLogger().handlers)
     with listening(stream=plain, verbosity=1, environ={}):
         logging.getLogger("aiohttp").warning("trouble with %s", "x\ny")
     (line,) = [json.loads(line) for line in plain.getvalue().splitlines()]
     assert (line["event"], line["library"], line["text"]) == ("library_said", "aiohttp", "trouble with x\\ny")
+    assert logging.getLogger().handlers == before
 
 
 def test_what_a_library_logs_wrongly_does_no_harm() -> None:
@@ -325,6 +328,7 @@ def test_on_a_terminal_there_is_a_bar_with_the_worries_below(terminal: Terminal)
     assert "1 failed" in text
     assert "the server said [so]" in text
     assert "window_failed" in text  # an error has its line
+    assert "gave [bold]up" in text
     assert "window_done" not in text  # the bar tells that
 
 

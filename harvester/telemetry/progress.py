@@ -53,6 +53,9 @@ class _Foot:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         counters = self._counters
+        if not counters.windows:
+            yield Text("starting", style="dim")
+            return
         done = counters.windows_done + counters.windows_failed
         parts = [
             (f"{done:,}/{counters.windows:,} windows", "bold"),
@@ -63,7 +66,15 @@ class _Foot:
         text = Text("  ").join(Text(part, style) for part, style in parts if part)
         room = options.max_width - text.cell_len - 2
         line = Table.grid(padding=(0, 2, 0, 0))
-        line.add_row(ProgressBar(total=max(counters.windows, 1), completed=done, width=min(room, 40)), text)
+        bar = ProgressBar(
+            total=counters.windows,
+            completed=done,
+            width=min(room, 40),
+            style="bright_black",
+            complete_style="cyan",
+            finished_style="red" if counters.windows_failed else "green",
+        )
+        line.add_row(bar, text)
         shown = line if room >= 8 else text
         yield Group(shown, worries) if (worries := _worries(counters)) else shown
 

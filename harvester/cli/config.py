@@ -1,0 +1,87 @@
+"""`harvester config`: each setting, its value, and where that came from."""
+
+import json
+import os
+from argparse import ArgumentParser, Namespace
+from datetime import UTC, date, datetime
+from typing import Any
+
+from harvester import config
+from harvester.cli import answer, job_flags
+from harvester.cli.streams import say
+from harvester.config import Config
+from harvester.errors import ConfigError
+from harvester.windows import Span
+
+EXAMPLES = """\
+examples:
+  harvester config january.toml
+  HARVESTER_FETCH__CONCURRENCY=4 harvester config january.toml --set fetch.page_size=500
+  harvester config january.toml --json | jq '.settings["fetch.page_size"]'
+
+A flag beats the environment (HARVESTER_SECTION__KEY), that beats the file, that beats the default.
+The token itself is never shown, only whether there is one.
+"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.usage = "harvester config JOB.toml [options]"
+    parser.epilog = EXAMPLES
+    job_flags.add_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+
+
+def run(args: Namespace) -> int:
+    """Checks all that a run would check but the token, of which it only says whether it is there."""
+    asked = job_flags.config_of(args)
+    job = config.job_of(asked, now=datetime.now(UTC))
+    settings = [(key, value_of(key, value), str(origin)) for key, value, origin in config.shown(asked)]
+    if args.json:
+        answer.say_json(
+            {
+                "job": str(args.job),
+                "settings": {key: {"value": value, "origin": origin} for key, value, origin in settings},
+                "token": token_state(asked),
+                "span": {"start": job.span.start, "end": job.span.end},
+            }
+        )
+        return 0
+    answer.say_table(
+        ("setting", "value", "from"), [(key, literal(value), origin) for key, value, origin in settings]
+    )
+    say()
+    answer.say_pairs({"token": token_state(asked), "span": span_text(job.span)})
+    return 0
+
+
+def token_state(asked: Config) -> str:
+    """A sentence; never the token."""
+    if asked.source.auth == "none":
+        return 'none is used (source.auth is "none")'
+    try:
+        config.token_of(asked, os.environ)
+    except ConfigError as error:
+        return f"missing; {str(error).partition(': source.')[2].partition(': ')[2]}"
+    return "is there"
+
+
+def value_of(key: str, value: Any) -> Any:
+    """What stands where the name of the token's variable belongs may be the token itself."""
+    if key == "source.token_env" and value is not None and value not in os.environ and not value.isupper():
+        return "(not shown: no such variable is set)"
+    return value
+
+
+def span_text(span: Span) -> str:
+    return f"{answer.cell(span.start)} to {answer.cell(span.end)}, the end not included"
+
+
+def literal(value: Any) -> str:
+    """As one would write it in the job file; a key that nobody gave is a dash."""
+    match value:
+        case None:
+            return "-"
+        case datetime() | date():
+            return value.isoformat().replace("+00:00", "Z")
+        case _:
+            return json.dumps(value, ensure_ascii=False, default=str)

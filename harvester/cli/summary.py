@@ -1,0 +1,87 @@
+"""The summary of a run: the one JSON object that is the last line on stdout, and the file that --summary
+names.
+"""
+
+import os
+import stat
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from harvester.cli.answer import json_line
+from harvester.cli.streams import say
+from harvester.errors import ConfigError, StorageError
+from harvester.scheduler import Outcome
+from harvester.telemetry import Counters
+
+
+def summary(outcome: Outcome, counters: Counters) -> dict[str, Any]:
+    """The keys that outside checks rely on; `error` only where there is something to say."""
+    told = {
+        "status": outcome.status,
+        "exit_code": outcome.exit_code,
+        "windows": {
+            "total": outcome.windows_total,
+            "done": outcome.windows_done,
+            "failed": outcome.windows_failed,
+        },
+        "gaps": [{"start": gap.start, "end": gap.end, "error": gap.error} for gap in outcome.gaps],
+        "requests": counters.requests,
+        "retries": counters.retries,
+        "throttled": counters.throttled,
+        "records": outcome.records,
+        "records_written": outcome.records_written,
+        "duplicates_dropped": outcome.duplicates_dropped,
+        "outside_window_dropped": outcome.outside_window_dropped,
+        "bytes": {"received": counters.received_bytes, "decoded": counters.decoded_bytes},
+        "bytes_written": outcome.bytes_written,
+        "elapsed_s": round(counters.elapsed_s, 3),
+        "records_per_s": round(outcome.records_written / max(counters.elapsed_s, 0.001), 1),
+        "shards": outcome.shards,
+        "out": outcome.out,
+    }
+    return told if outcome.error is None else told | {"error": outcome.error}
+
+
+def say_nothing_done(status: str, exit_code: int) -> None:
+    """The summary of a run that ended before it had begun."""
+    error = "ended before it began; run again"
+    say(json_line(summary(Outcome(status=status, exit_code=exit_code, out="", error=error), Counters())))
+
+
+def check(path: Path) -> None:
+    """Before the run, not after hours of it. ConfigError where the file could never be written."""
+    if path.is_dir():
+        raise ConfigError(f"--summary: {path} is a folder; name a file")
+    if not path.parent.is_dir():
+        raise ConfigError(f"--summary: {path.parent} is no folder; make it first")
+
+
+def write(path: Path, told: dict[str, Any]) -> None:
+    """A reader sees the whole file or the one before. What is no plain file (a pipe, /dev/stderr), or lies
+    where nothing can be put beside it (a mounted /dev/termination-log), is written in place. Raises
+    StorageError."""
+    line = (json_line(told) + "\n").encode()
+    try:
+        if not path.exists() or stat.S_ISREG(path.stat().st_mode):
+            with suppress(OSError):
+                _replace(path.resolve(), line)
+                return
+        path.write_bytes(line)
+    except OSError as error:
+        raise StorageError(f"--summary: {path} could not be written: {error.strerror or error}") from None
+
+
+def _replace(path: Path, line: bytes) -> None:
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)  # not a secret, and for other users' schedulers to read
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
