@@ -60,19 +60,6 @@ def dig(value: Any, attribute: str) -> Any:
     return value
 
 
-class _Lens:
-    """Two decoders and what their hook has seen. Used by one thread at a time."""
-
-    def __init__(self, page: Any, record: Any) -> None:
-        self.seen: list[object] = []
-        self.page = msgspec.json.Decoder(page, dec_hook=self._hook)
-        self.record = msgspec.json.Decoder(record, dec_hook=self._hook)
-
-    def _hook(self, kind: type, value: object) -> object:
-        self.seen.append(value)
-        return value
-
-
 class RecordReader:
     """Of one [record] and the path to the list of records. Every method may raise what msgspec raises, or
     ValueError."""
@@ -94,26 +81,19 @@ class RecordReader:
         self._date_of = attrgetter(attributes[date])
         self._versions_of = _getter(attributes[version]) if version else None
         self._time_of = time_reader(self._when)
-        self._idle: list[_Lens] = []
 
     def all(self, body: bytes, raws: list[bytes]) -> list[Row]:
         """The rows of a page, `raws` being the bytes of its records."""
-        return self._rows(lambda lens: dig(lens.page.decode(body), self._records), raws)
+        seen: list[object] = []
+        read = msgspec.json.decode(body, type=self._page_kind, dec_hook=_counting(seen))
+        return self._rows(dig(read, self._records), raws, len(seen))
 
     def one(self, raw: bytes) -> Row:
-        return self._rows(lambda lens: [lens.record.decode(raw)], [raw])[0]
+        seen: list[object] = []
+        small = msgspec.json.decode(raw, type=self._kind, dec_hook=_counting(seen))
+        return self._rows([small], [raw], len(seen))[0]
 
-    def _rows(self, decode: Callable[[_Lens], list[Any]], raws: list[bytes]) -> list[Row]:
-        try:
-            lens = self._idle.pop()
-        except IndexError:
-            lens = _Lens(self._page_kind, self._kind)
-        try:
-            smalls = decode(lens)
-            seen = len(lens.seen)
-        finally:
-            lens.seen.clear()
-            self._idle.append(lens)
+    def _rows(self, smalls: list[Any], raws: list[bytes], seen: int) -> list[Row]:
         versions = self._versions_of(smalls) if self._versions_of else None
         expected = len(smalls) * self._needed
         if versions is not None and self._is_version_extra:
@@ -133,6 +113,14 @@ class RecordReader:
             if declared.type == "string" and "" in column:
                 raise ValueError(f"{declared.path} is empty")
         return keys
+
+
+def _counting(seen: list[object]) -> Callable[[type, object], object]:
+    def hook(kind: type, value: object) -> object:
+        seen.append(value)
+        return value
+
+    return hook
 
 
 def _getter(attribute: str) -> Callable[[list[Any]], list[Any]]:

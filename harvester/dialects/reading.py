@@ -30,4 +30,6 @@ def row_reader(reading: Mapping[str, Any]) -> Callable[[bytes], Row]:
         )
     except (KeyError, msgspec.ValidationError) as error:
         raise ValueError(f"cannot tell how the records are to be read: {error}") from None
+    if (declaration.record is None) != (declaration.membership == "window"):
+        raise ValueError("cannot tell how the records are to be read: key and date are missing")
     return AnswerReader(declaration).row

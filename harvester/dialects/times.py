@@ -107,17 +107,14 @@ def _is_bare(pattern: str) -> bool:
 
 
 def time_reader(date: Date) -> Callable[[object], datetime]:
-    """Makes an aware time in UTC of a date field's value as JSON holds it; ValueError says what it is
-    instead."""
+    """Makes an aware time in UTC of a date field's value, as JSON holds it. ValueError says what it is
+    instead; OverflowError, that no calendar has such a day."""
     local = zone(date.zone)
 
     def in_utc(moment: datetime) -> datetime:
         if moment.tzinfo is UTC:
             return moment
-        try:
-            return (moment if moment.tzinfo else moment.replace(tzinfo=local)).astimezone(UTC)
-        except OverflowError:
-            raise ValueError(f"{date.path} is out of range") from None
+        return (moment if moment.tzinfo else moment.replace(tzinfo=local)).astimezone(UTC)
 
     def iso(value: object) -> datetime:
         if type(value) is not str:
@@ -131,10 +128,7 @@ def time_reader(date: Date) -> Callable[[object], datetime]:
     def number(value: object, unit: timedelta) -> datetime:
         if type(value) is not int and type(value) is not float:
             raise ValueError(f"{date.path} is {kind_of(value)}, not a number")
-        try:
-            return _EPOCH_UTC + value * unit
-        except OverflowError:
-            raise ValueError(f"{date.path} is out of range") from None
+        return _EPOCH_UTC + value * unit
 
     def auto(value: object) -> datetime:
         if type(value) is str:
