@@ -55,6 +55,14 @@ def test_an_example_job_is_accepted(path: Path) -> None:
     config.job_of(loaded, now=datetime(2024, 3, 1, tzinfo=UTC))
 
 
+def test_the_job_in_the_readme_is_accepted(tmp_path: Path) -> None:
+    """It is the first thing that is copied."""
+    job = tmp_path / "job.toml"
+    job.write_text((ROOT / "README.md").read_text().split("```toml\n")[1].split("```")[0])
+    loaded = config.load(job, environ={"HARVESTER_TOKEN": "secret"})
+    config.job_of(loaded, now=datetime(2024, 3, 1, tzinfo=UTC))
+
+
 def test_the_readme_names_every_exit_code() -> None:
     """Scripts branch on them, so the table is complete and holds nothing else."""
     tree, codes = [errors.HarvesterError], {0, errors.EXIT_TIME_BUDGET, errors.EXIT_INTERRUPTED}
