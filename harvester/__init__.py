@@ -1,3 +1,3 @@
-"""harvester: an asynchronous bulk harvester that empties a reporting API into sharded files, provably whole."""
+"""harvester: an asynchronous bulk harvester that empties a reporting API into sharded files, provably."""
 
 __version__ = "0.1.0"

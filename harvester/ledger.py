@@ -252,8 +252,11 @@ class Ledger:
         known = self.job()
         if known is None:
             with self._transaction() as db:
-                told = {"job": json.dumps(dict(fingerprint), sort_keys=True), "reading": json.dumps(dict(reading or {}))}
-                db.executemany("INSERT INTO meta VALUES (?, ?)", told.items())
+                told = {"job": fingerprint, "reading": reading or {}}
+                db.executemany(
+                    "INSERT INTO meta VALUES (?, ?)",
+                    [(key, json.dumps(dict(value), sort_keys=True)) for key, value in told.items()],
+                )
             return
         wanted = json.loads(json.dumps(dict(fingerprint)))
         differing = [key for key in sorted({*known, *wanted}) if known.get(key) != wanted.get(key)]

@@ -1,8 +1,8 @@
 """verify: does the output hold what its manifest and its ledger say, to the byte?
 
-Read from the files themselves: SHA-256, sizes, counts, order, the partition of every record, and each key once in
-the whole output. Keys are compared over digests in files of a temporary folder, bucket by bucket, so memory does not
-grow with the output. Nothing is written to the output and nothing is asked of the source.
+Read from the files themselves: SHA-256, sizes, counts, order, the partition of every record, and each key
+once in the whole output. Keys are compared over digests in files of a temporary folder, bucket by bucket, so
+memory does not grow with the output. Nothing is written to the output and nothing is asked of the source.
 """
 
 import hashlib
@@ -145,7 +145,7 @@ class _Verifier:
             )
 
     def _against_ledger(self, manifest: Manifest) -> None:
-        """The manifest is a picture of the ledger; an output without its ledger is judged by the manifest alone."""
+        """The manifest is a picture of the ledger; an output without its ledger is judged by itself."""
         if not is_begun(self._out):
             return
         try:
@@ -288,7 +288,8 @@ class _Verifier:
             self._differ(
                 "count",
                 shard.path,
-                f"{shard.first} to {shard.last} in the manifest, {iso(first)} to {iso(before[0])} in the file",
+                f"{shard.first} to {shard.last} in the manifest, "
+                f"{iso(first)} to {iso(before[0])} in the file",
             )
         return records
 
@@ -331,7 +332,7 @@ class _Verifier:
 
 
 class _Named:
-    """Lists the first differences of each kind and counts the rest, so that a broken shard gives no million lines."""
+    """Lists the first differences of each kind and counts the rest: a broken shard gives no million lines."""
 
     def __init__(self, differ: Callable[[str, str, str], None]) -> None:
         self._differ = differ

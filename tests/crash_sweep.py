@@ -1,4 +1,4 @@
-"""`python -m tests.crash_sweep [--every N] [--recoveries N]`: starts a simulator and sweeps all crash points of a run."""
+"""`python -m tests.crash_sweep [--every N] [--recoveries N]`: a simulator and a sweep over crash points."""
 
 import sys
 import tempfile

@@ -1,7 +1,7 @@
-"""Runs that are killed at a chosen operation on the disk or the ledger: SIGKILL of a real process, no clean-up, no excuse.
+"""Runs that are killed at a chosen operation on the disk or the ledger: SIGKILL of a real process.
 
-The sweeper forks a process for each run. It must be a process of its own with no thread and no loop, so the tests and
-`scripts/crash-sweep` start it as `python -m tests.crashing URL FOLDER [--every N]`; its last line of output is JSON.
+The sweeper forks a process for each run. It must be a process of its own with no thread and no loop, so tests
+and `scripts/crash-sweep` start it as `python -m tests.crashing URL FOLDER [--every N]`; its last line is JSON.
 """
 
 import argparse
@@ -23,7 +23,16 @@ from harvester.scheduler import Harvest
 from harvester.shards.disk import Disk
 from tests.harvesting import digests, hours, settings
 
-OPERATIONS: Final = ("make_folder", "create", "write", "close_durably", "sync_folder", "link", "replace", "remove")
+OPERATIONS: Final = (
+    "make_folder",
+    "create",
+    "write",
+    "close_durably",
+    "sync_folder",
+    "link",
+    "replace",
+    "remove",
+)
 RUN: Final[dict[str, Any]] = {
     "span": hours(0, 48),
     "output": {"shard_bytes": 60_000},
@@ -84,7 +93,7 @@ def child(url: str, out: Path, job: dict[str, Any], fatal: int | None) -> tuple[
             os.close(reader)
             points = Points(fatal)
             points.install()
-            outcome = anyio.run(Harvest(settings(out, url, **{**job})).run)
+            outcome = anyio.run(Harvest(settings(out, url, **job)).run)
             os.write(writer, b"%d" % points.passed)
             code = outcome.exit_code
             if outcome.error:
@@ -99,7 +108,7 @@ def child(url: str, out: Path, job: dict[str, Any], fatal: int | None) -> tuple[
 
 
 def sweep(url: str, folder: Path, *, every: int, recoveries: int) -> dict[str, Any]:
-    """Kills at each `every`-th point, and at points of the recovery too; each time the end must be as if nothing was."""
+    """Kills at each `every`-th point, and in the recovery too; the end must be as if nothing had happened."""
     clean = folder / "clean"
     child(url, clean, BEFORE, None)
     begun = folder / "begun"
@@ -120,14 +129,18 @@ def sweep(url: str, folder: Path, *, every: int, recoveries: int) -> dict[str, A
         code, _ = child(url, out, RUN, None)
         resumed += 1
         if code != 0 or digests(out) != wanted or _strangers(out, wanted):
-            wrong.append(f"point {fatal}: exit {code}, {len(digests(out))} shards, strangers {_strangers(out, wanted)}")
+            wrong.append(
+                f"point {fatal}: exit {code}, {len(digests(out))} shards, strangers {_strangers(out, wanted)}"
+            )
         shutil.rmtree(out)
     return {"points": points, "killed": killed, "recovered": resumed - len(wrong), "wrong": wrong}
 
 
 def _strangers(out: Path, wanted: dict[str, str]) -> list[str]:
     """Files that a reader of the folder would take for output, and what was left in staging."""
-    found = {path.relative_to(out).as_posix() for path in [*out.glob("dt=*/*"), *out.glob("_harvest/staging/*")]}
+    found = {
+        path.relative_to(out).as_posix() for path in [*out.glob("dt=*/*"), *out.glob("_harvest/staging/*")]
+    }
     return sorted(found ^ set(wanted))
 
 

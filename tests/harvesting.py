@@ -1,4 +1,5 @@
-"""What end-to-end tests share: a job against a simulator in this process, run to its end, compared with the truth."""
+"""What end-to-end tests share: a job against a simulator in this process, run to its end and compared with
+the truth."""
 
 import os
 from collections.abc import Awaitable, Callable, Iterator
@@ -34,7 +35,7 @@ def hours(first: float, last: float) -> Span:
 
 
 def settings(out: Path, url: str = "http://127.0.0.1:9", **other: Any) -> Job:
-    """A job for interactions at hour resolution over the first two days of 2024; `other` replaces parts of it."""
+    """A job for interactions at hour resolution over two days; `other` replaces parts of it."""
     transport = TransportSettings(
         base_url=url,
         token_env=TOKEN_ENV,
@@ -87,6 +88,21 @@ class World:
         self.simulator = simulator
         self.out = out
         self.heard: list[events.Event] = []
+        self._news = anyio.Event()
+
+    def hear(self, event: events.Event) -> None:
+        self.heard.append(event)
+        if isinstance(event, events.WindowDone | events.PageFetched):  # told in the loop's own thread
+            self._news.set()
+
+    async def until(self, happened: Callable[[], bool]) -> None:
+        """Waits for something that a page or a window brings about."""
+        while not happened():
+            self._news = anyio.Event()
+            await self._news.wait()
+
+    def windows_done(self) -> int:
+        return sum(isinstance(event, events.WindowDone) for event in self.heard)
 
     def job(self, **other: Any) -> Job:
         return settings(other.pop("out", self.out), self.simulator.url, **other)
@@ -98,7 +114,7 @@ class World:
         held: Held | None = None,
         **other: Any,
     ) -> Outcome:
-        harvest = Harvest(self.job(**other), emit=self.heard.append, held=held, clock=HastyClock())
+        harvest = Harvest(self.job(**other), emit=self.hear, held=held, clock=HastyClock())
         if with_harvest is None:
             return await harvest.run()
         outcomes: list[Outcome] = []

@@ -12,7 +12,15 @@ from tests.harvesting import World, live
 
 def test_a_run_that_is_killed_ends_with_the_bytes_of_one_that_was_not(tmp_path: Path) -> None:
     async def story(world: World) -> None:
-        command = [sys.executable, "-m", "tests.crashing", world.simulator.url, str(tmp_path / "sweep"), "--every", "37"]
+        command = [
+            sys.executable,
+            "-m",
+            "tests.crashing",
+            world.simulator.url,
+            str(tmp_path / "sweep"),
+            "--every",
+            "37",
+        ]
         done = await anyio.run_process(command, stderr=PIPE, check=False)
         report = orjson.loads(done.stdout.splitlines()[-1])
         assert report["wrong"] == [], done.stderr.decode()

@@ -1,11 +1,10 @@
-"""The harvest end to end, over a real socket: nothing lost, nothing twice, the same bytes, killed anywhere and resumed."""
+"""The harvest end to end, over a real socket: nothing lost or doubled, the same bytes, stopped and resumed."""
 
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
 
 from harvester import events
@@ -111,8 +110,7 @@ def test_a_run_that_is_stopped_midway_goes_on_where_it_was(tmp_path: Path, how: 
         await world.run(out=tmp_path / "clean", output=output)
 
         async def stop(harvest: Harvest) -> None:
-            while sum(isinstance(event, events.WindowDone) for event in world.heard) < stop_at:
-                await anyio.sleep(0.001)
+            await world.until(lambda: world.windows_done() >= stop_at)
             harvest.drain("signal")
             if how == "cancel":
                 harvest.cancel()
@@ -136,8 +134,7 @@ def test_a_run_that_is_stopped_midway_goes_on_where_it_was(tmp_path: Path, how: 
 def test_a_drained_run_publishes_what_has_come(tmp_path: Path) -> None:
     async def story(world: World) -> None:
         async def stop(harvest: Harvest) -> None:
-            while not any(isinstance(event, events.WindowDone) for event in world.heard):
-                await anyio.sleep(0.001)
+            await world.until(lambda: world.windows_done() > 0)
             harvest.drain("signal")
 
         outcome = await world.run(with_harvest=stop)
@@ -155,7 +152,7 @@ def test_a_drained_run_publishes_what_has_come(tmp_path: Path) -> None:
 
 def test_the_time_budget_ends_a_run_that_can_go_on(tmp_path: Path) -> None:
     async def story(world: World) -> None:
-        harvest = Harvest(world.job(), emit=world.heard.append, max_duration_s=0.05)
+        harvest = Harvest(world.job(), emit=world.hear, max_duration_s=0.05)
         outcome = await harvest.run()
         assert (outcome.status, outcome.exit_code) == ("time_budget", 10)
         assert (await world.run()).exit_code == 0
@@ -190,7 +187,9 @@ def test_a_refused_token_stops_all_at_once_and_keeps_what_is_done(tmp_path: Path
     ids=["forward", "backward", "islands", "bridge"],
 )
 @pytest.mark.parametrize("by", ["day", "month"])
-def test_an_output_that_grows_ends_with_the_bytes_of_one_run(tmp_path: Path, spans: list[Span], by: str) -> None:
+def test_an_output_that_grows_ends_with_the_bytes_of_one_run(
+    tmp_path: Path, spans: list[Span], by: str
+) -> None:
     async def story(world: World) -> None:
         output = {"shard_bytes": 100_000, "partition_by": by}
         whole = hours(0, 24 * 31) if by == "month" else hours(0, 48)
@@ -242,8 +241,7 @@ def test_another_job_and_a_second_run_are_turned_away(tmp_path: Path) -> None:
         asked = world.requests()
 
         async def second(harvest: Harvest) -> None:
-            while world.requests() == asked:
-                await anyio.sleep(0.001)
+            await world.until(lambda: world.requests() > asked)
             outcome = await Harvest(world.job(out=tmp_path / "new")).run()
             assert (outcome.status, outcome.exit_code) == ("locked", 8)
 
@@ -336,7 +334,9 @@ MISCHIEF: list[list[dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize("faults", MISCHIEF, ids=lambda faults: "+".join(next(iter(fault)) for fault in faults))
+@pytest.mark.parametrize(
+    "faults", MISCHIEF, ids=lambda faults: "+".join(next(iter(fault)) for fault in faults)
+)
 def test_the_harvest_is_exact_whatever_the_server_does(tmp_path: Path, faults: list[dict[str, Any]]) -> None:
     async def story(world: World) -> None:
         outcome = await world.run(resolution=Resolution.DAY, transport={"max_attempts": 12})
@@ -367,7 +367,9 @@ def test_items_that_are_no_records_are_kept_apart_and_no_other_is_lost(tmp_path:
 @pytest.mark.parametrize(
     "fault", [{"body": "html"}, {"result_code": 5}, {"data": "missing"}, {"record": "no_key", "one_in": 1}]
 )
-def test_a_source_that_never_gives_one_good_page_breaks_its_contract(tmp_path: Path, fault: dict[str, Any]) -> None:
+def test_a_source_that_never_gives_one_good_page_breaks_its_contract(
+    tmp_path: Path, fault: dict[str, Any]
+) -> None:
     async def story(world: World) -> None:
         outcome = await world.run(transport={"max_attempts": 2})
         assert (outcome.status, outcome.exit_code) == ("contract", 6)
@@ -385,7 +387,9 @@ def test_large_windows_go_to_disk_and_memory_keeps_its_bound(tmp_path: Path) -> 
             nonlocal highest
             highest = max(highest, held.bytes)
 
-        outcome = await Harvest(world.job(resolution=Resolution.DAY, page_size=50), emit=watch, held=held).run()
+        outcome = await Harvest(
+            world.job(resolution=Resolution.DAY, page_size=50), emit=watch, held=held
+        ).run()
         assert outcome.exit_code == 0
         assert not world.difference()
         assert highest < 2 * 300_000 + 6 * 50 * 3_500  # the bound, and a page in each hand

@@ -45,7 +45,14 @@ def failed(number: int, error: str = "ServerFailed: 500") -> Settled:
 
 def receipt(path: str, **other: int) -> Receipt:
     return Receipt(
-        path=path, records=1, size_bytes=10, raw_bytes=20, sha256="0" * 64, first=DAY, last=DAY + HOUR, **other
+        path=path,
+        records=1,
+        size_bytes=10,
+        raw_bytes=20,
+        sha256="0" * 64,
+        first=DAY,
+        last=DAY + HOUR,
+        **other,
     )
 
 
@@ -149,7 +156,9 @@ def test_publishing_ends_all_older_builds_at_once(home: Path) -> None:
 def test_a_file_that_no_build_names_any_more_is_garbage_and_one_that_is_named_is_not(home: Path) -> None:
     with Ledger(home) as ledger:
         build = ledger.begin_build(PARTITION)
-        ledger.seal(build, 0, [receipt("_harvest/staging/1")], [done(0)], intents=["dt=2024-01-01/part-00000.jsonl"])
+        ledger.seal(
+            build, 0, [receipt("_harvest/staging/1")], [done(0)], intents=["dt=2024-01-01/part-00000.jsonl"]
+        )
         assert ledger.garbage() == ["dt=2024-01-01/part-00000.jsonl"]  # killed here, nobody would own it
         ledger.publish(build, ["dt=2024-01-01/part-00000.jsonl"])
         assert ledger.garbage() == ["_harvest/staging/1"]

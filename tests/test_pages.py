@@ -42,9 +42,9 @@ class FakeServer:
     cap: int | None = None
     includes_end: bool = True
     cuts_to_seconds: bool = False
-    order: Callable[[list[Row]], list[Row]] = lambda rows: sorted(rows, key=lambda r: r[1])  # noqa: E731
-    before: Callable[["FakeServer", Ask, int], None] = lambda server, ask, number: None  # noqa: E731
-    spoil: Callable[[list[Row], Ask], list[Row]] = lambda rows, ask: rows  # noqa: E731
+    order: Callable[[list[Row]], list[Row]] = lambda rows: sorted(rows, key=lambda r: r[1])
+    before: Callable[["FakeServer", Ask, int], None] = lambda server, ask, number: None
+    spoil: Callable[[list[Row], Ask], list[Row]] = lambda rows, ask: rows
     rejects: list[Reject] = field(default_factory=list)
     asks: list[Ask] = field(default_factory=list)
 
@@ -53,7 +53,10 @@ class FakeServer:
         self.asks.append(ask)
         cut = (lambda t: t.replace(microsecond=0)) if self.cuts_to_seconds else (lambda t: t)
         inside = [
-            r for r in self.rows if ask.start <= cut(r[0]) and (cut(r[0]) < ask.end or (self.includes_end and cut(r[0]) == ask.end))
+            r
+            for r in self.rows
+            if ask.start <= cut(r[0])
+            and (cut(r[0]) < ask.end or (self.includes_end and cut(r[0]) == ask.end))
         ]
         size = min(ask.limit, self.cap or ask.limit)
         page = self.order(inside)[ask.offset : ask.offset + size]
@@ -61,7 +64,12 @@ class FakeServer:
 
 
 def read(
-    server: FakeServer, *, window: Window = HOUR, limit: int = 10, served: Served | None = None, heard: list[events.Event] | None = None
+    server: FakeServer,
+    *,
+    window: Window = HOUR,
+    limit: int = 10,
+    served: Served | None = None,
+    heard: list[events.Event] | None = None,
 ) -> Batch:
     async def reading() -> Batch:
         gather = Gather(window, dialect=DIALECT, held=Held(), spill_path=lambda: Path("/nowhere"))
@@ -97,7 +105,9 @@ def test_a_window_is_read_whole_whatever_the_ends_the_cap_and_the_page_size(
 
 
 @given(count=st.integers(0, 45), cap=st.integers(1, 9), place=st.integers(0, 8), seed=st.integers(0, 99))
-def test_a_row_that_stands_twice_in_a_page_hides_no_other(count: int, cap: int, place: int, seed: int) -> None:
+def test_a_row_that_stands_twice_in_a_page_hides_no_other(
+    count: int, cap: int, place: int, seed: int
+) -> None:
     rows = evenly(count)
     rng = random.Random(seed)
 
@@ -122,7 +132,9 @@ def test_a_short_page_ends_the_window_once_a_longer_one_was_seen() -> None:
 
 def test_a_page_of_a_size_after_which_more_followed_is_no_end() -> None:
     served = Served(limit=1000, whole_page=1000)
-    read(FakeServer(evenly(500), cap=333), served=served)  # 333 is learned to be a cap, by the round 500 that follows
+    read(
+        FakeServer(evenly(500), cap=333), served=served
+    )  # 333 is learned to be a cap, by the round 500 that follows
     served.note_more_followed(333)
     assert read(FakeServer(evenly(700), cap=333), served=served).records == 700
 
@@ -145,7 +157,9 @@ def test_the_second_page_begins_with_the_last_record_of_the_first() -> None:
 
 
 @given(count=st.integers(11, 60), at=st.integers(1, 6), victim=st.integers(0, 59), seed=st.integers(0, 9))
-def test_rows_that_are_deleted_while_they_are_paged_hide_no_other(count: int, at: int, victim: int, seed: int) -> None:
+def test_rows_that_are_deleted_while_they_are_paged_hide_no_other(
+    count: int, at: int, victim: int, seed: int
+) -> None:
     rows = evenly(count)
 
     def delete(server: FakeServer, ask: Ask, number: int) -> None:
@@ -205,7 +219,9 @@ def test_a_repeated_page_that_no_smaller_window_cures_breaks_the_contract() -> N
 @pytest.mark.parametrize("seed", range(5))
 def test_ties_in_another_order_on_each_call_are_united_until_the_count_is_reached(seed: int) -> None:
     rng = random.Random(seed)
-    rows = sorted([row(i, NOON + (7 if i < 30 else i) * 1000 * MS) for i in range(60)], key=lambda r: (r[0], r[1]))
+    rows = sorted(
+        [row(i, NOON + (7 if i < 30 else i) * 1000 * MS) for i in range(60)], key=lambda r: (r[0], r[1])
+    )
 
     def shuffled(some: list[Row]) -> list[Row]:
         return sorted(some, key=lambda r: (r[0], rng.random()))

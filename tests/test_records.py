@@ -24,7 +24,12 @@ HOUR = Window(start=NOON, end=NOON + timedelta(hours=1))
 def row(number: int, second: float, version: int = 0, text: str = "") -> Row:
     key = f"{number:024x}"
     written = f"2024-01-02T00:00:{version:02d}.000Z"
-    return (NOON + timedelta(seconds=second), key, written, f'{{"_id":"{key}","v":{version},"x":"{text}"}}'.encode())
+    return (
+        NOON + timedelta(seconds=second),
+        key,
+        written,
+        f'{{"_id":"{key}","v":{version},"x":"{text}"}}'.encode(),
+    )
 
 
 def spills(folder: Path) -> Callable[[], Path]:
@@ -33,7 +38,11 @@ def spills(folder: Path) -> Callable[[], Path]:
 
 
 def gathered(
-    pages: list[list[Row]], *, held: Held | None = None, folder: Path = Path("/nowhere"), rejects: list[Reject] = []  # noqa: B006
+    pages: list[list[Row]],
+    *,
+    held: Held | None = None,
+    folder: Path = Path("/nowhere"),
+    rejects: list[Reject] = [],  # noqa: B006
 ) -> Batch:
     async def gathering() -> Batch:
         gather = Gather(HOUR, dialect=DIALECT, held=held or Held(), spill_path=spills(folder))
@@ -56,12 +65,15 @@ def newest(rows: list[Row]) -> list[Row]:
 
 
 some_rows = st.lists(
-    st.builds(row, st.integers(0, 15), st.integers(-5, 3605), st.integers(0, 3), st.sampled_from(["a", "b"])), max_size=50
+    st.builds(row, st.integers(0, 15), st.integers(-5, 3605), st.integers(0, 3), st.sampled_from(["a", "b"])),
+    max_size=50,
 )
 
 
 @given(rows=some_rows, seed=st.integers(0, 99))
-def test_each_key_stays_once_in_its_newest_version_whatever_the_order_of_arrival(rows: list[Row], seed: int) -> None:
+def test_each_key_stays_once_in_its_newest_version_whatever_the_order_of_arrival(
+    rows: list[Row], seed: int
+) -> None:
     shuffled = list(rows)
     random.Random(seed).shuffle(shuffled)
     for arrival in (rows, shuffled):

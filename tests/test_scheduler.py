@@ -5,7 +5,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from harvester import events, scheduler
+from harvester import scheduler
 from harvester.errors import StorageError
 from harvester.ledger import Ledger
 from harvester.output import Output
@@ -101,10 +101,9 @@ def test_no_more_windows_are_begun_than_the_look_ahead_allows(
 
     async def story(world: World) -> None:
         async def wait_until_nothing_moves(harvest: Harvest) -> None:
-            while sum(isinstance(event, events.WindowDone) for event in world.heard) < 5:
-                await anyio.sleep(0.001)
-            await anyio.sleep(0.05)
-            assert sum(isinstance(event, events.WindowDone) for event in world.heard) == 5
+            await world.until(lambda: world.windows_done() >= 5)
+            await anyio.wait_all_tasks_blocked()
+            assert world.windows_done() == 5
             world.simulator.set_faults([])
 
         end = (world.job().span.start).isoformat()
@@ -122,8 +121,7 @@ def test_a_drain_does_not_wait_for_ever_for_windows_under_way(
 
     async def story(world: World) -> None:
         async def stop(harvest: Harvest) -> None:
-            while sum(isinstance(event, events.WindowDone) for event in world.heard) < 10:
-                await anyio.sleep(0.001)
+            await world.until(lambda: world.windows_done() >= 10)
             harvest.drain("signal")
 
         with anyio.fail_after(10):

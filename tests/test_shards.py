@@ -5,6 +5,7 @@ import hashlib
 import os
 import stat
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,9 @@ def rows(sizes: list[int]) -> list[Row]:
     ]
 
 
-def write(root: Path, some: list[Row], *, cuts: list[int], shard_bytes: int, compression: str = "zstd") -> list[Receipt]:
+def write(
+    root: Path, some: list[Row], *, cuts: list[int], shard_bytes: int, compression: str = "zstd"
+) -> list[Receipt]:
     """Adds the rows in batches that end at `cuts`."""
     sink = Sink(
         Disk(root),
@@ -38,7 +41,7 @@ def write(root: Path, some: list[Row], *, cuts: list[int], shard_bytes: int, com
     )
     receipts: list[Receipt] = []
     edges = [0, *sorted({min(cut, len(some)) for cut in cuts}), len(some)]
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         receipts += sink.add(iter(some[start:end]))
     return receipts + sink.finish()
 
@@ -50,7 +53,11 @@ def write(root: Path, some: list[Row], *, cuts: list[int], shard_bytes: int, com
     compression=st.sampled_from(["zstd", "gzip", "none"]),
 )
 def test_shards_depend_on_their_rows_and_not_on_how_they_were_batched(
-    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], cuts: list[int], shard_bytes: int, compression: str
+    tmp_path_factory: pytest.TempPathFactory,
+    sizes: list[int],
+    cuts: list[int],
+    shard_bytes: int,
+    compression: str,
 ) -> None:
     some = rows(sizes)
     one, other = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("other")
@@ -73,7 +80,9 @@ def test_blocks_are_cut_by_content_also_where_batches_are_larger_than_a_block(tm
 def test_no_shard_is_larger_than_asked_unless_it_is_a_single_record(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int], shard_bytes: int
 ) -> None:
-    receipts = write(tmp_path_factory.mktemp("out"), rows(sizes), cuts=[], shard_bytes=shard_bytes, compression="none")
+    receipts = write(
+        tmp_path_factory.mktemp("out"), rows(sizes), cuts=[], shard_bytes=shard_bytes, compression="none"
+    )
     for receipt, after in zip(receipts, [*receipts[1:], None], strict=True):
         assert receipt.raw_bytes <= shard_bytes or receipt.records == 1
         assert after is None or receipt.raw_bytes + after.raw_bytes > shard_bytes
@@ -104,7 +113,10 @@ def test_files_are_for_their_owner_alone(tmp_path: Path) -> None:
         disk.replace("a/b/c", b"x")
     finally:
         os.umask(old)
-    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in [tmp_path / "out", *(tmp_path / "out").rglob("*")]}
+    modes = {
+        path.name: stat.S_IMODE(path.stat().st_mode)
+        for path in [tmp_path / "out", *(tmp_path / "out").rglob("*")]
+    }
     assert modes == {"out": 0o700, "a": 0o700, "b": 0o700, "c": 0o600}
 
 
@@ -135,7 +147,9 @@ def test_a_link_replaces_what_stands_and_leaves_no_spare_file(tmp_path: Path) ->
     assert (tmp_path / "shown").read_bytes() == b"new"
 
 
-def test_where_links_are_not_to_be_had_the_file_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_links_are_not_to_be_had_the_file_is_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def no_links(*_: object, **__: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 

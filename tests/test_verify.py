@@ -38,7 +38,7 @@ def first_shards(out: Path) -> list[str]:
 
 
 def retold(out: Path, changes: dict[str, Callable[[Lines], Lines]]) -> None:
-    """Changes the lines of shards and tells the manifest so, as a harvester with a bug would; the ledger goes."""
+    """Changes shards and tells the manifest so, as a harvester with a bug would; the ledger goes."""
     shutil.rmtree(out / "_harvest")
     told = manifest(out)
     counted: dict[str, int] = {}
@@ -146,9 +146,7 @@ def test_a_line_that_is_no_record_is_named(out: Path) -> None:
     retold(out, {shard: lambda lines: lines})
     path = out / shard
     path.write_bytes(path.read_bytes() + b'{"no":"key"}\n')
-    assert f"{shard}:" in next(
-        d.subject for d in verify(out).differences if d.kind == "unreadable"
-    )
+    assert f"{shard}:" in next(d.subject for d in verify(out).differences if d.kind == "unreadable")
 
 
 def test_a_success_that_vouches_for_another_manifest_is_found(out: Path) -> None:
@@ -163,7 +161,9 @@ def test_a_manifest_that_disagrees_with_the_ledger_is_found(out: Path) -> None:
     assert "ledger" in kinds(verify(out))
 
 
-def test_a_begun_output_without_a_manifest_is_a_difference_and_no_output_is_a_usage_error(out: Path, tmp_path: Path) -> None:
+def test_a_begun_output_without_a_manifest_is_a_difference_and_no_output_is_a_usage_error(
+    out: Path, tmp_path: Path
+) -> None:
     (out / "_manifest.json").unlink()
     assert kinds(verify(out)) == {"manifest"}
     with pytest.raises(ConfigError, match="no output here"):
@@ -171,6 +171,8 @@ def test_a_begun_output_without_a_manifest_is_a_difference_and_no_output_is_a_us
 
 
 def test_nothing_is_written_by_looking(out: Path) -> None:
-    before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file() and "-shm" not in path.name}
+    before = {
+        path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file() and "-shm" not in path.name
+    }
     verify(out)
     assert {path: path.stat().st_mtime_ns for path in before} == before

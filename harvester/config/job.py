@@ -85,7 +85,7 @@ def _check_whole_windows(config: Config, span: Span, resolution: Resolution, tim
         if floor(moment, resolution, time_zone) != moment:
             raise config.wrong(
                 f"span.{name}",
-                f"{moment.isoformat()} lies inside a window of {resolution.value}, and this dialect gives sums of whole ones",
+                f"{moment.isoformat()} lies inside a window of {resolution.value}, and sums are of whole ones",
                 f"use {floor(moment, resolution, time_zone).isoformat()}",
             )
 

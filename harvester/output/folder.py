@@ -32,7 +32,7 @@ A kill costs their requests again."""
 
 
 class Output:
-    """Owns OUT for one run: `async with Output(...) as output`; every other call blocks."""
+    """Owns OUT for one run: `async with Output(...) as output`; its methods block."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Output:
         self.ledger: Ledger = None  # type: ignore[assignment]
 
     async def __aenter__(self) -> Self:
-        """Raises Locked or OtherJob where the output is not ours to write, StorageError where it cannot be."""
+        """Raises Locked or OtherJob where the output is not ours, StorageError where it cannot be written."""
         await to_thread.run_sync(self._enter)
         return self
 
