@@ -7,10 +7,9 @@ faults.py says what may go wrong and rows.py, spoil.py, limits.py and wire.py do
 It imports nothing of the rooms that plan and fetch: what it knows, it knows from the API's page.
 """
 
-from .compare import compare_output, fetch_truth
 from .server import Simulator, running
 from .settings import Settings
-from .truth import Difference, compare, harvested
+from .truth import Difference, compare, compare_output, fetch_truth, harvested
 
 __all__ = [
     "Difference",

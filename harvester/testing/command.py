@@ -169,5 +169,8 @@ def _from_file(path: Path | None) -> tuple[Mapping[str, object], ...]:
 
 
 def _instant(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no ISO 8601 date or instant") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -4,32 +4,10 @@ Prints the difference as one JSON object; exit code 0 when there is none, 1 when
 """
 
 import argparse
-import urllib.parse
-import urllib.request
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import orjson
 
-from .truth import Difference, compare, harvested
-
-
-def fetch_truth(url: str, **asked: str) -> Iterator[dict[str, Any]]:
-    """The lines of `/_simulator/truth` of the simulator at `url`."""
-    query = urllib.parse.urlencode({name: value for name, value in asked.items() if value})
-    with urllib.request.urlopen(f"{url.rstrip('/')}/_simulator/truth?{query}", timeout=600) as answer:
-        rest = b""
-        while block := answer.read(1 << 20):  # unlike its lines, its blocks tell when the answer is cut short
-            *lines, rest = (rest + block).split(b"\n")
-            for line in lines:
-                yield orjson.loads(line)
-
-
-def compare_output(out: Path | str, url: str, **asked: str) -> Difference:
-    """`asked` narrows the truth: dataset, start, end, date_field, fields, queues, filter, strict."""
-    dataset = (asked.get("dataset") or "interactions").removeprefix("agent-workstate-")
-    return compare(fetch_truth(url, **asked), harvested(out), dataset)
+from .truth import compare_output
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -12,6 +12,8 @@ bytes differ otherwise; what no harvested record accounts for is *missing*.
 """
 
 import gzip
+import urllib.parse
+import urllib.request
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -120,6 +122,23 @@ def harvested(out: Path | str) -> Iterator[bytes]:
     root = Path(out)
     for shard in orjson.loads((root / "_manifest.json").read_bytes())["shards"]:
         yield from _lines(root / shard["path"])
+
+
+def fetch_truth(url: str, **asked: str) -> Iterator[dict[str, Any]]:
+    """The lines of `/_simulator/truth` of the simulator at `url`."""
+    query = urllib.parse.urlencode({name: value for name, value in asked.items() if value})
+    with urllib.request.urlopen(f"{url.rstrip('/')}/_simulator/truth?{query}", timeout=600) as answer:
+        rest = b""
+        while block := answer.read(1 << 20):  # unlike its lines, its blocks tell when the answer is cut short
+            *lines, rest = (rest + block).split(b"\n")
+            for line in lines:
+                yield orjson.loads(line)
+
+
+def compare_output(out: Path | str, url: str, **asked: str) -> Difference:
+    """`asked` narrows the truth: dataset, start, end, date_field, fields, queues, filter, strict."""
+    dataset = (asked.get("dataset") or "interactions").removeprefix("agent-workstate-")
+    return compare(fetch_truth(url, **asked), harvested(out), dataset)
 
 
 def _is_allowed(crc: int | str, line: Mapping[str, Any]) -> bool:
