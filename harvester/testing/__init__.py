@@ -7,7 +7,8 @@ faults.py says what may go wrong and rows.py, spoil.py, limits.py and wire.py do
 It imports nothing of the rooms that plan and fetch: what it knows, it knows from the API's page.
 """
 
-from .server import Simulator, running
+from .background import running
+from .server import Simulator
 from .settings import Settings
 from .truth import Difference, compare, compare_output, fetch_truth, harvested
 

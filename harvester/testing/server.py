@@ -6,12 +6,10 @@ control under `/_simulator/`, which control.py answers.
 """
 
 import asyncio
-import contextlib
 import email.utils
-import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -282,38 +280,3 @@ def _refusal(fault: Fault, skew_s: float) -> Answer:
     elif after is not None:
         answer.headers["Retry-After"] = str(after)
     return answer
-
-
-@contextlib.contextmanager
-def running(settings: Settings | None = None) -> Iterator[Simulator]:
-    """A simulator in a thread with a loop of its own, for callers that block: tests of commands, other
-    processes.
-    """
-    simulator = Simulator(settings)
-    loop = asyncio.new_event_loop()
-    started, stop = threading.Event(), asyncio.Event()
-    failed: list[BaseException] = []
-
-    async def serve() -> None:
-        try:
-            async with simulator.start():
-                started.set()
-                await stop.wait()
-        except BaseException as error:
-            failed.append(error)
-            raise
-        finally:
-            started.set()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), name="simulator", daemon=True)
-    thread.start()
-    started.wait()
-    try:
-        if failed:
-            raise failed[0]
-        yield simulator
-    finally:
-        if not failed:
-            loop.call_soon_threadsafe(stop.set)
-        thread.join()
-        loop.close()
