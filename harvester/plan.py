@@ -10,8 +10,8 @@ from datetime import timedelta
 from math import ceil
 from typing import Any, Final
 
+from harvester.job import Job
 from harvester.ledger import Ledger, home_of, is_begun
-from harvester.scheduler import Job
 from harvester.windows import Span, count_windows
 
 RECORD_BYTES: Final = 3000

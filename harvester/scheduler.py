@@ -20,12 +20,11 @@ case the ledger says what is done, and the next run goes on from there.
 
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import count
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 import anyio
 from anyio import to_thread
@@ -35,13 +34,13 @@ from harvester import errors, windows
 from harvester.dialects import Ask, Dialect, Page
 from harvester.errors import ContractBroken, HarvesterError, SourceError, StorageError
 from harvester.events import DrainBegan, Emit, RecordQuarantined, RunStarted, WindowDone, WindowFailed, nobody
+from harvester.job import Job, Outcome
 from harvester.ledger import Gap, Ledger, Settled, home_of
 from harvester.output import Output
 from harvester.pages import Pages, Read, Served
 from harvester.records import Batch, Gather, Held
-from harvester.shards import OutputSettings
-from harvester.transport import LOOP_CLOCK, Answer, Clock, Session, TransportSettings, pace_of, stack
-from harvester.windows import Partition, Resolution, Span, Window
+from harvester.transport import LOOP_CLOCK, Answer, Clock, Session, pace_of, stack
+from harvester.windows import Partition, Span, Window
 
 LOOKAHEAD: Final = 4
 """Windows begun and not stored, per request in flight: enough that one slow window does not make the
@@ -54,43 +53,6 @@ DRAIN_S: Final = 20.0
 """How long windows under way may take to finish after a drain began: less than the 30 s after which
 Kubernetes kills.
 """
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """All that a harvest needs to know, validated."""
-
-    dialect: Dialect
-    span: Span
-    time_zone: ZoneInfo
-    resolution: Resolution
-    page_size: int
-    transport: TransportSettings
-    output: OutputSettings
-    fingerprint: Mapping[str, Any]
-    """What makes it this job: settings by name, no secrets. Another one on the same output is refused."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How a run ended; counts of requests and bytes are telemetry's."""
-
-    status: str
-    exit_code: int
-    out: str
-    error: str | None = None
-    windows_total: int = 0
-    """Windows of the span, those that earlier runs proved included."""
-    windows_done: int = 0
-    windows_failed: int = 0
-    gaps: list[Gap] = field(default_factory=list)
-    records: int = 0
-    """Now in the output for the span."""
-    records_written: int = 0
-    duplicates_dropped: int = 0
-    outside_window_dropped: int = 0
-    bytes_written: int = 0
-    shards: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

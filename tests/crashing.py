@@ -1,7 +1,7 @@
 """Runs that are killed at a chosen operation on the disk or the ledger: SIGKILL of a real process.
 
 The sweeper forks a process for each run. It must be a process of its own with no thread and no loop, so tests
-and `scripts/crash-sweep` start it as `python -m tests.crashing URL FOLDER [--every N]`; its last line is JSON.
+and `scripts/crash-sweep` start it as `python -m tests.crashing URL FOLDER [--every N]`; the last line: JSON.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from typing import Any, Final
 import anyio
 import orjson
 
-from harvester import ledger
+from harvester.ledger import database
 from harvester.scheduler import Harvest
 from harvester.shards.disk import Disk
 from tests.harvesting import digests, hours, settings
@@ -70,7 +70,7 @@ class Points:
                 finally:
                     points.meet()
 
-        ledger.sqlite3.connect = functools.partial(connect, factory=Connection)  # type: ignore[attr-defined]
+        database.sqlite3.connect = functools.partial(connect, factory=Connection)  # type: ignore[attr-defined]
 
     def _around(self, method: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(method)

@@ -14,8 +14,9 @@ import anyio
 import orjson
 
 from harvester import dialects, events
+from harvester.job import Job, Outcome
 from harvester.records import Held
-from harvester.scheduler import Harvest, Job, Outcome
+from harvester.scheduler import Harvest
 from harvester.shards import OutputSettings
 from harvester.testing.control import lines_of_truth
 from harvester.testing.server import Simulator

@@ -360,6 +360,13 @@ def test_every_end_but_wrong_usage_has_a_summary(
     assert (code, told["exit_code"], told["status"]) == (5, 5, "refused")
     assert set(told) == {*SUMMARY_KEYS, "error"}
     assert "wr0ng" not in json.dumps([told, log])
+    (stopped,) = [line for line in log if line["level"] == "error"]
+    assert (stopped["event"], stopped["error"]) == ("run_stopped", told["error"])
+
+
+def test_a_span_that_is_not_over_is_pointed_out(job: str, capsys: pytest.CaptureFixture[str]) -> None:
+    _, _, log = run("--start", "2199-12-31T23:00:00Z", "--end", "2200-01-01", capsys=capsys)
+    assert "span_is_not_over" in [line["event"] for line in log]
 
 
 def test_no_token_is_wrong_usage_and_touches_nothing(
@@ -384,7 +391,7 @@ def test_an_unforeseen_end_of_a_run_keeps_its_text_to_the_log_at_debug(
     code, told, log = run(capsys=capsys)
     assert (code, told["status"], told["exit_code"]) == (1, "error", 1)
     assert told["error"].startswith("unforeseen KeyError at test_cli.py:")
-    assert [line["event"] for line in log] == ["unforeseen", "run_ended"]
+    assert [line["event"] for line in log] == ["run_stopped", "run_ended"]
     main(["run", job, "-v"])
     out, err = capsys.readouterr()
     told, log = last_line(out), [json.loads(line) for line in err.splitlines()]

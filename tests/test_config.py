@@ -1,7 +1,6 @@
 """The job file and what goes before it: precedence, origins, and one clear complaint for each mistake."""
 
 import dataclasses
-import os
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from harvester import config
 from harvester.config import kinds, layers
 from harvester.config.sections import KEYS
 from harvester.errors import ConfigError
-from harvester.scheduler import Job
+from harvester.job import Job
 from harvester.windows import Resolution
 
 NOW = datetime(2024, 5, 15, 10, 30, tzinfo=UTC)
@@ -504,6 +503,14 @@ def test_sums_over_whole_hours_are_not_asked_for_half_hours() -> None:
     assert job(sets=["span.start=2024-01-01T00:30:00Z"]).fingerprint["resolution"] is None
 
 
+def test_sums_are_asked_for_by_whole_windows() -> None:
+    rollup = ["source.dialect=agent-workstate-rollup", "span.end=2024-01-01T12:30:00Z"]
+    assert job(sets=[*rollup, "span.resolution=QuarterHour"]).dialect.membership == "window"
+    assert complaint(sets=rollup).startswith(
+        "--set: span.end: 2024-01-01T12:30:00+00:00 lies inside a window of Hour"
+    )
+
+
 def test_selections_reach_the_dialect() -> None:
     made = job(sets=["source.queues=[12]", 'source.filter={"AgentId": 7}', "source.fields=['ANI']"])
     assert made.dialect.selection.queues == (12,)
@@ -602,10 +609,17 @@ def test_a_token_that_is_missing_or_cannot_be_one_is_never_repeated() -> None:
     assert "a62deb3372ffcd" not in no_token(sets=["source.token_env=a62deb3372ffcd"])
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_token_file_that_may_not_be_read() -> None:
-    Path("token").touch(mode=0)
-    assert "cannot be read" in no_token(sets=["source.token_file=token"])
+def test_a_token_file_that_may_not_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def locked(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    Path("token").write_text("abc")
+    asked = loaded(sets=["source.token_file=token"])
+    monkeypatch.setattr(Path, "open", locked)  # root may read everything
+    with pytest.raises(
+        ConfigError, match=r"^--set: source\.token_file: token cannot be read: Permission denied"
+    ):
+        config.token_of(asked, {})
 
 
 def test_two_tokens_in_one_layer_are_one_too_many() -> None:

@@ -821,14 +821,14 @@ PIECES += [
     "frame", [b'{"resultCode":0,"data":[%b', b'{"resultCode":0,"data":[{"a":%b}]}', b"%b", b'{"%b']
 )
 def test_three_hostile_megabytes_are_judged_in_a_bounded_time(piece: bytes, frame: bytes) -> None:
-    """At 300 kB here: what is quadratic takes minutes, what is linear 0.1 s at most."""
+    """At 300 kB here: what is quadratic takes minutes, what is linear a tenth of a second."""
     body = frame % (piece * (300_000 // len(piece)))
     began = time.perf_counter()
     try:
         INTERACTIONS.read(body, ASK)
     except BadPage:
         pass
-    assert time.perf_counter() - began < 2.0
+    assert time.perf_counter() - began < 10.0
 
 
 # --- aggregates, which belong to their window

@@ -1,4 +1,4 @@
-"""The harvest end to end, over a real socket: nothing lost or doubled, the same bytes, stopped and resumed."""
+"""The harvest end to end, over a real socket: nothing lost or doubled, the same bytes, stopped, resumed."""
 
 import stat
 from datetime import UTC, datetime, timedelta

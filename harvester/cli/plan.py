@@ -10,8 +10,8 @@ from harvester.cli import answer, job_flags
 from harvester.cli.config import span_text
 from harvester.cli.streams import say
 from harvester.errors import ConfigError
+from harvester.job import Job
 from harvester.plan import Plan, plan
-from harvester.scheduler import Job
 from harvester.telemetry.progress import duration
 
 EXAMPLES = """\

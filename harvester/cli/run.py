@@ -17,9 +17,10 @@ from harvester.cli import summary as summaries
 from harvester.cli.answer import cell, json_line, size
 from harvester.cli.entry import where
 from harvester.cli.streams import say, talk
-from harvester.errors import EXIT_INTERRUPTED, ConfigError, StorageError
+from harvester.errors import EXIT_INTERRUPTED, EXIT_TIME_BUDGET, ConfigError, StorageError
 from harvester.events import RunEnded
-from harvester.scheduler import Harvest, Job, Outcome
+from harvester.job import Job, Outcome
+from harvester.scheduler import Harvest
 from harvester.telemetry import Telemetry, duration, listening
 
 EXAMPLES = """\
@@ -34,6 +35,8 @@ Stop it any time: the first Ctrl-C (or SIGTERM) finishes what is under way, the 
 The same command goes on where it was; on a finished output it asks the source nothing. The last line on
 stdout is one JSON object that says how it ended.
 """
+
+SHOWN_GAPS = 5
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -76,7 +79,8 @@ def run(args: Namespace) -> int:
     obeyed = signals.obeyed()
     _refuse_what_is_later(args)
     asked = job_flags.config_of(args)
-    job = config.job_of(asked, now=datetime.now(UTC))
+    now = datetime.now(UTC)
+    job = config.job_of(asked, now=now)
     token = config.token_of(asked, os.environ)
     if args.summary is not None:
         summaries.check(args.summary)
@@ -86,14 +90,23 @@ def run(args: Namespace) -> int:
         verbosity=-1 if args.quiet else args.verbose,
         secrets=[token] if token else [],
     ) as telemetry:
+        if job.span.end > now:
+            hint = "what is written later is not in it; run again when it is over"
+            telemetry.note(logging.WARNING, "span_is_not_over", end=job.span.end, hint=hint)
         outcome = _harvested(job, args.max_duration, telemetry, obeyed)
-        if outcome.exit_code == 0 and not telemetry.counters.requests:
-            telemetry.note(logging.INFO, "nothing_to_ask", out=outcome.out, records=outcome.records)
-        telemetry.emit(RunEnded(status=outcome.status, exit_code=outcome.exit_code))
+        _note_the_end(outcome, telemetry)
         told = summaries.summary(outcome, telemetry.counters)
     if telemetry.on_terminal and not args.quiet:
         _say_goodbye(told)
     return _told(told, args.summary)
+
+
+def _note_the_end(outcome: Outcome, telemetry: Telemetry) -> None:
+    if outcome.exit_code == 0 and not telemetry.counters.requests:
+        telemetry.note(logging.INFO, "nothing_to_ask", out=outcome.out, records=outcome.records)
+    elif outcome.error is not None:
+        telemetry.note(logging.ERROR, "run_stopped", status=outcome.status, error=outcome.error)
+    telemetry.emit(RunEnded(status=outcome.status, exit_code=outcome.exit_code))
 
 
 def _refuse_what_is_later(args: Namespace) -> None:
@@ -140,7 +153,6 @@ def _harvested(
     except Exception as error:
         telemetry.note(logging.DEBUG, "trace", trace="".join(traceback.format_exception(error)))
         text = f"unforeseen {where(error)}; what is done is kept in {out}: run again to go on, -vv shows more"
-        telemetry.note(logging.ERROR, "unforeseen", error=text)
         return Outcome(status="error", exit_code=1, out=out, error=text)
     finally:
         obeyed.ignore()
@@ -169,22 +181,28 @@ def _told(told: dict[str, Any], file: Path | None) -> int:
 
 
 def _say_goodbye(told: dict[str, Any]) -> None:
-    """For a person, on stderr; the same that the JSON line says."""
-    windows = told["windows"]
-    lines = [
-        f"{told['status']}: {windows['done']:,} of {windows['total']:,} windows, {told['records']:,} records "
-        f"in {told['out']}",
-        f"this run: {told['records_written']:,} records in {duration(told['elapsed_s'])}, "
-        f"{told['requests']:,} requests, {told['retries']:,} retries, {size(told['bytes_written'])} written",
-    ]
+    """For a person, on stderr: what the JSON line says. What went wrong stands in the lines above it."""
+    windows, gaps = told["windows"], told["gaps"]
+    done = (
+        f"{windows['done']:,} of {windows['total']:,} windows, {told['records']:,} records in {told['out']}"
+    )
+    this_run = (
+        f"{told['records_written']:,} records in {duration(told['elapsed_s'])}, "
+        f"{told['requests']:,} requests, {told['retries']:,} retries, {size(told['bytes_written'])} written"
+    )
     if told["exit_code"] == 0 and not told["requests"]:
-        lines[1] = "everything was there already: the source was asked nothing"
-    lines += [
-        f"gap: {cell(gap['start'])} to {cell(gap['end'])}: {cell(gap['error'])}" for gap in told["gaps"][:10]
-    ]
-    if len(told["gaps"]) > 10:
-        lines.append(f"... {len(told['gaps']) - 10:,} more gaps; `harvester status {told['out']}` shows them")
-    if told.get("error"):
-        lines.append(f"error: {cell(told['error'])}")
-    for line in lines:
-        talk(line)
+        this_run = "all of it was there already; the source was asked nothing"
+    talk(f"{painted(told['status'], told['exit_code'])}: {done}")
+    talk(f"this run: {this_run}")
+    for gap in gaps[:SHOWN_GAPS]:
+        talk(f"gap: {cell(gap['start'])} to {cell(gap['end'])}: {cell(gap['error'])}")
+    if len(gaps) > SHOWN_GAPS:
+        talk(f"... {len(gaps) - SHOWN_GAPS:,} more gaps; `harvester status {told['out']}` shows them")
+
+
+def painted(status: str, exit_code: int) -> str:
+    """Green is proven complete, yellow is "run again", red is "see to it first"."""
+    if os.environ.get("NO_COLOR"):
+        return status
+    colour = 32 if exit_code == 0 else 33 if exit_code in (3, EXIT_TIME_BUDGET, EXIT_INTERRUPTED) else 31
+    return f"\x1b[1;{colour}m{status}\x1b[0m"

@@ -12,7 +12,7 @@ from typing import Any
 from harvester.cli.answer import json_line
 from harvester.cli.streams import say
 from harvester.errors import ConfigError, StorageError
-from harvester.scheduler import Outcome
+from harvester.job import Outcome
 from harvester.telemetry import Counters
 
 

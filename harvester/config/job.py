@@ -18,7 +18,7 @@ from harvester.config.span import span_of, zone_of
 from harvester.config.token import token_path
 from harvester.dialects import Dialect
 from harvester.errors import ConfigError
-from harvester.scheduler import Job
+from harvester.job import Job
 from harvester.shards import OutputSettings
 from harvester.transport import TransportSettings
 from harvester.windows import Resolution, Span, floor
@@ -85,7 +85,7 @@ def _check_whole_windows(config: Config, span: Span, resolution: Resolution, tim
         if floor(moment, resolution, time_zone) != moment:
             raise config.wrong(
                 f"span.{name}",
-                f"{moment.isoformat()} lies inside a window of {resolution.value}, and sums are of whole ones",
+                f"{moment.isoformat()} lies inside a window of {resolution.value}; sums are of whole ones",
                 f"use {floor(moment, resolution, time_zone).isoformat()}",
             )
 

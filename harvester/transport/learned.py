@@ -12,11 +12,16 @@
     HOLDING     constant; longer each time                 HOLDING, lower
     PROBING     1 % more each second, twice that every     HOLDING
                 10 s without a 429
+    DEAF        none                                       nothing
     ==========  =========================================  ==============================================
 
 How much the server bears is measured, not guessed: a bucket of b tokens, filled with R each second, lets
 through at most b + R·t in any t seconds, so what came through in any stretch before a 429, less b, is at
 most R·t, and the best stretch comes close. b itself is what the first burst got before the first 429.
+
+A rate held below what was borne should see no 429 at all. One that does, again and again, is no answer to how
+fast we ask: the server throttles for reasons of its own, and going slower would only make the run slower. Then
+we are DEAF for a time and leave it to the gate, which pauses everybody as the server wishes.
 
 Growth only counts time in which a request had to wait for its turn: where the server is slower than its
 limit, a rate that grows unseen would be worth nothing when it is needed.
@@ -45,10 +50,17 @@ MAX_HOLD_S: Final = 600.0
 the end."""
 PROBE_PER_S: Final = 0.01
 PROBE_DOUBLING_S: Final = 10.0
+SHORT_RUN_S: Final = 0.5
+"""A first burst is taken to have lasted so long at least, or it would say nothing about the rate."""
 LONG_RUN_S: Final = 5.0
 """After so long without a 429 the rate so far says more than the burst that began it."""
 MAX_BURST: Final = 64
 """A larger burst than this is not believed: it was no bucket, but a server that began to be busy."""
+STUBBORN: Final = 4
+"""429s in a row at a held rate, each lower than the one before, after which it cannot be the rate. With a
+bucket of one and a jitter of milliseconds it takes up to three steps."""
+DEAF_S: Final = 60.0
+MAX_DEAF_S: Final = 3600.0
 _STRETCH: Final = 1024
 _SHORTEST_STRETCH_S: Final = 0.1
 
@@ -59,6 +71,7 @@ class Phase(Enum):
     CLIMBING = "climbing"
     HOLDING = "holding"
     PROBING = "probing"
+    DEAF = "deaf"
 
 
 @dataclass(slots=True)
@@ -75,7 +88,10 @@ class Rate:
     _ceiling: float = inf
     _climb_per_s: float = 0.0
     _hold_s: float = HOLD_S
+    _deaf_s: float = DEAF_S
     _phase_ends_s: float | None = None
+    _in_vain: int = 0
+    """429s since a rate was last held to its end."""
     _throttled_s: float = -inf
     _burst: int = 0
     _first_s: float | None = None
@@ -94,20 +110,27 @@ class Rate:
     def leave(self, now_s: float, *, waited: bool) -> None:
         if self.rate is None:
             return
-        if waited:
+        if waited and self._first_s is not None:  # not in the pause, where turns are taken in vain
             self._grow(self.rate, now_s)
         self._grown_s = now_s
         self._next_s = max(self._next_s, now_s - LATENESS_S) + 1 / self.rate
 
     def answered(self, now_s: float) -> None:
         if self._first_s is None:
-            self._first_s = now_s
+            self._first_s = self._grown_s = now_s
         self._answers += 1
         self._recent.append(now_s)
 
     def throttled(self, now_s: float) -> None:
         """For the first answer that throttles, not for those that left before it came."""
-        if self.rate is None:
+        if self.phase is Phase.DEAF:
+            if self._phase_ends_s is not None and now_s < self._phase_ends_s:
+                return
+            self.phase = Phase.UNLIMITED
+        self._in_vain += self.phase is Phase.HOLDING
+        if self._in_vain >= STUBBORN:
+            self._go_deaf(now_s)
+        elif self.rate is None:
             self._first_limit(now_s)
         else:
             borne = MARGIN * self._borne(now_s)
@@ -125,7 +148,7 @@ class Rate:
     def _first_limit(self, now_s: float) -> None:
         self._burst = min(self._answers, MAX_BURST)
         run_s = 0.0 if self._first_s is None else now_s - self._first_s
-        rate = max(self._answers, 1) / max(run_s, 1.0)
+        rate = max(self._answers, 1) / max(run_s, SHORT_RUN_S)
         if run_s >= LONG_RUN_S:
             self._hold(now_s, rate * STEP_DOWN)
         else:
@@ -140,6 +163,14 @@ class Rate:
                 break
             best = max(best, (len(self._recent) - before - self._burst) / (now_s - since_s))
         return best
+
+    def _go_deaf(self, now_s: float) -> None:
+        self.rate = self.held = None
+        self.phase = Phase.DEAF
+        self._phase_ends_s = now_s + self._deaf_s
+        self._deaf_s = min(self._deaf_s * 2, MAX_DEAF_S)
+        self._hold_s = HOLD_S
+        self._in_vain = 0
 
     def _climb(self, ceiling: float) -> None:
         self.rate = ceiling / 2
@@ -156,7 +187,7 @@ class Rate:
     def _grow(self, rate: float, now_s: float) -> None:
         waited_s = now_s - self._grown_s
         match self.phase:
-            case Phase.UNLIMITED:
+            case Phase.UNLIMITED | Phase.DEAF:
                 pass
             case Phase.DOUBLING:
                 self.rate = rate * 2 ** (waited_s / DOUBLING_S)
@@ -176,6 +207,7 @@ class Rate:
                 self.rate = rate * (1 + self._climb_per_s * waited_s)
 
     def _probe(self, now_s: float) -> None:
+        self._in_vain = 0
         self.phase = Phase.PROBING
         self._climb_per_s = PROBE_PER_S
         self._phase_ends_s = now_s + PROBE_DOUBLING_S

@@ -4,7 +4,7 @@ One SQLite file, `OUT/_harvest/ledger.sqlite`. A window that has no row is OPEN:
 or what it
 brought was not sealed. Every change of state is one transaction that comes after the data it speaks of is
 durable, so a
-kill at any point leaves a ledger that is true. Times are kept as whole microseconds since 1970, UTC.
+kill at any point leaves a ledger that is true.
 
 A partition's shards belong to a build. A build is STAGED while it grows; publishing it, in one
 transaction, makes it the
@@ -12,30 +12,24 @@ partition's generation and drops every older build. Files that no build names an
 until a manifest
 that does not name them stands; then they are removed, and only they.
 
-`status` may read while a run writes (WAL); two writers are kept apart by a lock on `OUT/_harvest/lock`.
+Others may read while a run writes (WAL); two writers are kept apart by lock.py.
 """
 
-import errno
-import fcntl
 import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from enum import Enum
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from harvester.errors import LedgerDamaged, Locked, OtherJob, StorageError
+from harvester.errors import LedgerDamaged, OtherJob, StorageError
+from harvester.ledger.states import TRANSITIONS, Build, Counts, Gap, Settled, State, from_us, to_us
 from harvester.shards import Receipt
-from harvester.windows import Partition, Span, Window, merge, subtract
+from harvester.windows import Partition, Span, merge, subtract
 
 SCHEMA_VERSION: Final = 1
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 
 _SCHEMA: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -59,75 +53,6 @@ CREATE TABLE garbage (path TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 
 
-class State(Enum):
-    """A window's state. OPEN has no row."""
-
-    OPEN = "open"
-    DONE = "done"
-    FAILED = "failed"
-
-
-TRANSITIONS: Final[Mapping[tuple[State, State], bool]] = {
-    (State.OPEN, State.OPEN): False,
-    (State.OPEN, State.DONE): True,  # its last record was sealed
-    (State.OPEN, State.FAILED): True,  # its attempts are used up
-    (State.DONE, State.OPEN): True,  # its shard is gone or it is to be asked again
-    (State.DONE, State.DONE): False,  # a done window is never asked, so never done twice
-    (State.DONE, State.FAILED): False,  # a failure takes nothing back that was proven
-    (State.FAILED, State.OPEN): True,  # windows of another cut take its place
-    (State.FAILED, State.DONE): True,  # a later run filled the gap
-    (State.FAILED, State.FAILED): True,  # a later run failed as well; the newer error stands
-}
-"""Every transition there is, with its verdict."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settled:
-    """What became of a window: DONE, or FAILED with the error that the user will read."""
-
-    window: Window
-    records: int
-    error: str | None = None
-
-    @property
-    def state(self) -> State:
-        return State.DONE if self.error is None else State.FAILED
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gap:
-    """A stretch of the spans that is not proven, and why."""
-
-    start: datetime
-    end: datetime
-    error: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Build:
-    """One partition's shards in the making, or as published (then `generation` is set)."""
-
-    id: int
-    partition: str
-    generation: int | None
-    receipts: tuple[Receipt, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
-    done: int
-    failed: int
-    records: int
-
-
-def to_us(moment: datetime) -> int:
-    return (moment - _EPOCH) // _MICROSECOND
-
-
-def from_us(moment_us: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=moment_us)
-
-
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
     try:
@@ -142,34 +67,12 @@ def _explained(path: Path) -> Iterator[None]:
         ) from error
 
 
-class Lock:
-    """Holds an output for one writer. Freed by the kernel when the process ends, however it ends."""
+def home_of(out: Path) -> Path:
+    return out / "_harvest"
 
-    def __init__(self, home: Path) -> None:
-        self._path = home / "lock"
-        self._file = -1
 
-    def __enter__(self) -> Self:
-        try:
-            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            held = self._file >= 0 and error.errno in (errno.EWOULDBLOCK, errno.EACCES)
-            self._close()
-            if held:
-                raise Locked(
-                    f"{self._path.parent.parent}: another run holds this output; wait for it to end"
-                ) from None
-            raise StorageError(f"{self._path}: cannot be locked: {error.strerror}") from error
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._close()
-
-    def _close(self) -> None:
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+def is_begun(out: Path) -> bool:
+    return (home_of(out) / "ledger.sqlite").exists()
 
 
 class Ledger:
@@ -512,72 +415,3 @@ def _joined(rows: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
             begun = (start, end)
     if begun:
         yield begun
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PartitionStatus:
-    partition: str
-    generation: int
-    records: int
-    shards: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
-    """What an output holds, by its ledger alone."""
-
-    out: str
-    job: dict[str, Any]
-    spans: list[Span]
-    complete: bool
-    windows_done: int
-    windows_failed: int
-    open: list[Span]
-    """Stretches that no done window covers; failed windows lie in them."""
-    gaps: list[Gap]
-    records: int
-    """In proven and in published windows."""
-    partitions: list[PartitionStatus]
-    staged_partitions: list[str]
-    """Begun and not yet published: a run is going on, or was killed."""
-    learned: dict[str, Any]
-
-
-def home_of(out: Path) -> Path:
-    return out / "_harvest"
-
-
-def is_begun(out: Path) -> bool:
-    return (home_of(out) / "ledger.sqlite").exists()
-
-
-def read_status(out: Path) -> Status:
-    """Reads without a lock, also while a run goes on. Raises StorageError where no ledger stands."""
-    if not is_begun(out):
-        raise StorageError(f"{out}: no harvest was begun here (no _harvest/ledger.sqlite)")
-    with Ledger(home_of(out), read_only=True) as ledger:
-        spans = ledger.spans()
-        open_spans = [part for span in spans for part in ledger.missing(span)]
-        counts = ledger.counts()
-        return Status(
-            out=str(out),
-            job=ledger.job() or {},
-            spans=spans,
-            complete=bool(spans) and not open_spans and not ledger.unfinished(),
-            windows_done=counts.done,
-            windows_failed=counts.failed,
-            open=open_spans,
-            gaps=ledger.gaps(),
-            records=counts.records,
-            partitions=[
-                PartitionStatus(
-                    partition=build.partition,
-                    generation=build.generation or 0,
-                    records=sum(receipt.records for receipt in build.receipts),
-                    shards=len(build.receipts),
-                )
-                for build in ledger.published()
-            ],
-            staged_partitions=ledger.unfinished(),
-            learned=ledger.learned(),
-        )

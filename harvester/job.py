@@ -1,0 +1,49 @@
+"""What a harvest is told, and how it ended: values that the scheduler shares with those who call it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from harvester.dialects import Dialect
+from harvester.ledger import Gap
+from harvester.shards import OutputSettings
+from harvester.transport import TransportSettings
+from harvester.windows import Resolution, Span
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """All that a harvest needs to know, validated."""
+
+    dialect: Dialect
+    span: Span
+    time_zone: ZoneInfo
+    resolution: Resolution
+    page_size: int
+    transport: TransportSettings
+    output: OutputSettings
+    fingerprint: Mapping[str, Any]
+    """What makes it this job: settings by name, no secrets. Another one on the same output is refused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a run ended; counts of requests and bytes are telemetry's."""
+
+    status: str
+    exit_code: int
+    out: str
+    error: str | None = None
+    windows_total: int = 0
+    """Windows of the span, those that earlier runs proved included."""
+    windows_done: int = 0
+    windows_failed: int = 0
+    gaps: list[Gap] = field(default_factory=list)
+    records: int = 0
+    """Now in the output for the span."""
+    records_written: int = 0
+    duplicates_dropped: int = 0
+    outside_window_dropped: int = 0
+    bytes_written: int = 0
+    shards: int = 0

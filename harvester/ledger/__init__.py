@@ -1,0 +1,25 @@
+"""The ledger: which windows are proven, which shards hold them, and who may write."""
+
+from harvester.ledger.database import SCHEMA_VERSION, Ledger, home_of, is_begun
+from harvester.ledger.lock import Lock
+from harvester.ledger.states import TRANSITIONS, Build, Counts, Gap, Settled, State, from_us, to_us
+from harvester.ledger.status import PartitionStatus, Status, read_status
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "TRANSITIONS",
+    "Build",
+    "Counts",
+    "Gap",
+    "Ledger",
+    "Lock",
+    "PartitionStatus",
+    "Settled",
+    "State",
+    "Status",
+    "from_us",
+    "home_of",
+    "is_begun",
+    "read_status",
+    "to_us",
+]

@@ -1,0 +1,85 @@
+"""What the ledger keeps, as values: the states of windows with every transition, builds, gaps and counts.
+
+Times are kept as whole microseconds since 1970, UTC.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from typing import Final
+
+from harvester.shards import Receipt
+from harvester.windows import Window
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+class State(Enum):
+    """A window's state. OPEN has no row."""
+
+    OPEN = "open"
+    DONE = "done"
+    FAILED = "failed"
+
+
+TRANSITIONS: Final[Mapping[tuple[State, State], bool]] = {
+    (State.OPEN, State.OPEN): False,
+    (State.OPEN, State.DONE): True,  # its last record was sealed
+    (State.OPEN, State.FAILED): True,  # its attempts are used up
+    (State.DONE, State.OPEN): True,  # its shard is gone or it is to be asked again
+    (State.DONE, State.DONE): False,  # a done window is never asked, so never done twice
+    (State.DONE, State.FAILED): False,  # a failure takes nothing back that was proven
+    (State.FAILED, State.OPEN): True,  # windows of another cut take its place
+    (State.FAILED, State.DONE): True,  # a later run filled the gap
+    (State.FAILED, State.FAILED): True,  # a later run failed as well; the newer error stands
+}
+"""Every transition there is, with its verdict."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What became of a window: DONE, or FAILED with the error that the user will read."""
+
+    window: Window
+    records: int
+    error: str | None = None
+
+    @property
+    def state(self) -> State:
+        return State.DONE if self.error is None else State.FAILED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """A stretch of the spans that is not proven, and why."""
+
+    start: datetime
+    end: datetime
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Build:
+    """One partition's shards in the making, or as published (then `generation` is set)."""
+
+    id: int
+    partition: str
+    generation: int | None
+    receipts: tuple[Receipt, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    done: int
+    failed: int
+    records: int
+
+
+def to_us(moment: datetime) -> int:
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def from_us(moment_us: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=moment_us)
