@@ -15,15 +15,15 @@ The server gives no total and no next link, so the end of a window has to be pro
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from datetime import timedelta
-from enum import Enum
 from typing import Final, Protocol
 
-from harvester.dialects import Ask, Dialect, Key, Page, Reject, Request, Row
+from harvester.dialects import Ask, Dialect, Page, Reject, Row
 from harvester.errors import ContractBroken, Moved, Rejected, SourceError
-from harvester.events import Emit, PageFetched, RowsMoved
-from harvester.transport import Answer, Layer
+from harvester.events import Emit, RowsMoved
+from harvester.pages.served import Served
+from harvester.pages.walk import Verdict, Walk
+from harvester.transport import Layer
 from harvester.windows import Window
 
 REREADS: Final = 2
@@ -36,132 +36,7 @@ UNION_WALKS: Final = 40
 """How often rows that never keep still are walked through until the union is whole: with ties in random
 order over
 two pages each walk misses a record with probability 1/4, so 40 walks leave one chance in 10^24."""
-_ROUND: Final = 50
-"""Caps are round numbers: a page of 500 is never the end by its size."""
 _SMALLER_MAY_PASS: Final = {400, 413, 414, 422}
-
-
-@dataclass(slots=True)
-class Served:
-    """What this run has seen the server do; shared by all walks."""
-
-    limit: int
-    """What is asked for at present; halved where the server refuses it."""
-    whole_page: int = 0
-    """The most items that came in one page."""
-    caps: set[int] | None = None
-    """Sizes of pages after which more followed."""
-    pages: int = 0
-    """Good pages, at least an empty one."""
-    records: int = 0
-    """Valid records among them."""
-    offset_ignored: bool = False
-
-    def note(self, page: Page) -> None:
-        self.pages += 1
-        self.records += len(page.rows)
-        self.whole_page = max(self.whole_page, len(page.rows) + len(page.rejects))
-
-    def note_more_followed(self, items: int) -> None:
-        if self.caps is None:
-            self.caps = set()
-        self.caps.add(items)
-
-    def is_last(self, items: int) -> bool:
-        """Whether a page of so many items proves the end by being short."""
-        if items == 0:
-            return True
-        return (
-            items < min(self.whole_page, self.limit)
-            and items % _ROUND != 0
-            and items not in (self.caps or ())
-        )
-
-
-class Verdict(Enum):
-    """What a page did to the walk."""
-
-    MORE = "more"
-    END = "end"
-    MOVED = "moved"
-    REPEATED = "repeated"
-
-
-class Walk:
-    """One pass over one window by offset. Pure: `ask` says what to request, `take` judges the page."""
-
-    def __init__(self, window: Window, *, widen: timedelta, served: Served) -> None:
-        self._start = window.start - widen
-        self._end = window.end + widen
-        self._served = served
-        self._position = 0
-        self._anchor: Key | None = None
-        self._before: frozenset[Key] = frozenset()
-        self._slack = 0
-        """Rows that may stand before the anchor: doubles and rejects move the count of positions."""
-        self._items = 0
-        """Of the page before."""
-        self.counted = 0
-        """Distinct records of the pass, as far as neighbouring pages tell them apart."""
-
-    def ask(self) -> Ask:
-        return Ask(
-            start=self._start, end=self._end, limit=self._served.limit, offset=self._position, order_by=None
-        )
-
-    def at(self, position: int) -> Callable[[], Ask]:
-        """The same request from another offset."""
-        return lambda: replace(self.ask(), offset=position)
-
-    def take(self, page: Page) -> tuple[Verdict, list[Row]]:
-        """The verdict, and the rows that are new (the anchor and what stands before it are not)."""
-        rows = page.rows
-        items = len(rows) + len(page.rejects)
-        if self._anchor is None:
-            return self._take_first(page, rows, items)
-        if items == 0:
-            return Verdict.MOVED, []  # where the anchor must stand, nothing stands
-        place = next((i for i, row in enumerate(rows[: self._slack + 1]) if row[1] == self._anchor), -1)
-        if place < 0:
-            keys = frozenset(row[1] for row in rows)
-            return (Verdict.REPEATED if keys == self._before else Verdict.MOVED), []
-        if any(row[1] not in self._before for row in rows[:place]):
-            return Verdict.MOVED, []
-        fresh = rows[place + 1 :]
-        if not fresh and not page.rejects:
-            return Verdict.END, []
-        return self._go_on(page, fresh, items)
-
-    def _take_first(self, page: Page, rows: list[Row], items: int) -> tuple[Verdict, list[Row]]:
-        if items == 0:
-            return Verdict.END, []
-        return self._go_on(page, rows, items)
-
-    def _go_on(self, page: Page, fresh: list[Row], items: int) -> tuple[Verdict, list[Row]]:
-        if self._items:
-            self._served.note_more_followed(self._items)
-        self._items = items
-        seen, last, distinct = set(self._before), self._anchor, 0
-        for row in fresh:
-            if row[1] not in seen:
-                seen.add(row[1])
-                last = row[1]
-                distinct += 1
-        self._slack += len(page.rejects) + len(fresh) - distinct
-        self.counted += distinct
-        self._before = frozenset(row[1] for row in page.rows)
-        if self._served.is_last(items):
-            return Verdict.END, fresh
-        if distinct == 0:
-            # Nothing but rejects or doubles: step over them, or the walk would stand still.
-            self._position += items
-            self._anchor = None
-        elif len(self._before) == 1:
-            # Pages of one record cannot overlap: from the anchor on, the same page would come again.
-            self._position, self._anchor = self.counted, None
-        else:
-            self._position, self._anchor = self.counted - 1, last
-        return Verdict.MORE, fresh
 
 
 class Turn(Protocol):
@@ -174,38 +49,6 @@ class Turn(Protocol):
 
     async def add(self, rows: list[Row], rejects: list[Reject]) -> None:
         """Keeps what is new and lies inside the window."""
-
-
-class Read:
-    """The layer that turns an Ask into a good Page: the request is built, sent, and its answer judged."""
-
-    def __init__(
-        self, dialect: Dialect, inner: Layer[Request, Answer], *, parse: "Parse", emit: Emit
-    ) -> None:
-        self._dialect = dialect
-        self._inner = inner
-        self._parse = parse
-        self._emit = emit
-
-    async def send(self, ask: Ask) -> Page:
-        answer = await self._inner.send(self._dialect.request(ask))
-        page = await self._parse(self._dialect, answer, ask)
-        self._emit(
-            PageFetched(
-                start=ask.start,
-                end=ask.end,
-                offset=ask.offset,
-                records=len(page.rows),
-                received_bytes=answer.received_bytes,
-                decoded_bytes=len(answer.body),
-                elapsed_s=answer.elapsed_s,
-            )
-        )
-        return page
-
-
-class Parse(Protocol):
-    async def __call__(self, dialect: Dialect, answer: Answer, ask: Ask) -> Page: ...
 
 
 class Pages:

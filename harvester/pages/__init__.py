@@ -1,0 +1,8 @@
+"""A window becomes pages, with the proof that none is missing."""
+
+from harvester.pages.layer import Parse, Read
+from harvester.pages.reader import Pages, Turn
+from harvester.pages.served import Served
+from harvester.pages.walk import Verdict, Walk
+
+__all__ = ["Pages", "Parse", "Read", "Served", "Turn", "Verdict", "Walk"]
