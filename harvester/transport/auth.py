@@ -101,6 +101,7 @@ class Auth(Generic[A]):
             if self._renewal.locked():
                 async with self._renewal:  # everybody waits for the one that tries the new token
                     pass
+            self._check_hope()
             header = self._header
             try:
                 answer = await self._inner.send(_signed(ask, header))
@@ -111,8 +112,7 @@ class Auth(Generic[A]):
                 self._worked = True
                 return answer
             async with self._renewal:
-                if self._refusal:
-                    raise Refused(self._refusal)
+                self._check_hope()
                 if self._header is header:  # else somebody has brought a new token meanwhile
                     return await self._renewed(ask)
 
@@ -138,6 +138,10 @@ class Auth(Generic[A]):
             f"it accepts came within token_wait_s = {wait_s:g} s; put a new token there and run again"
         )
         raise Refused(self._refusal)
+
+    def _check_hope(self) -> None:
+        if self._refusal:
+            raise Refused(self._refusal)
 
     def _reread(self) -> tuple[str, Secret] | None:
         """None while the file is being replaced. On the loop: a secret is a few bytes, and mounts of them

@@ -10,7 +10,8 @@ Counted as an attempt of the page is every failure but those that are nobody's f
     everything else, a bad page included                   an attempt
     =====================================================  ================================================
 
-A page that alone is throttled for ever while others come through ends after the same `max_outage_s`.
+A page that alone is throttled for ever while others come through ends after the same `max_outage_s`, if it
+was tried often enough in that time.
 
 The budget is shared by all pages: a retry costs 1, a good answer brings `RETRIES_PER_ANSWER`, each second
 brings `RETRIES_PER_S`, and no more than `RESERVE` are saved up. Where it is empty a retry waits for its
@@ -80,7 +81,8 @@ class Patience:
             if self._throttled_since_s is None:
                 self._throttled_since_s = now_s
             self._longest_asked_s = max(self._longest_asked_s, error.retry_after_s or 0.0)
-            if now_s - self._throttled_since_s >= self.max_outage_s + self._longest_asked_s:
+            patience_s = self.max_outage_s + self._longest_asked_s
+            if self.tries >= self.max_attempts and now_s - self._throttled_since_s >= patience_s:
                 return True
             if error.retry_after_s is not None or not (others_fared_better or alone):
                 return False
