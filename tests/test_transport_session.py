@@ -1,0 +1,405 @@
+"""One request, one whole answer or one of our errors: over a real socket."""
+
+import functools
+import gzip
+import shutil
+import socket
+import ssl
+import struct
+import subprocess
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from anyio.abc import SocketAttribute
+from backports import zstd
+
+from harvester.dialects import Request
+from harvester.errors import (
+    BadPage,
+    Broken,
+    ConnectFailed,
+    ContractBroken,
+    Rejected,
+    ServerFailed,
+    SourceError,
+    Throttled,
+    TimedOut,
+)
+from harvester.transport import Answer, Session, TransportSettings
+from harvester.transport.decoding import TooLarge
+from tests.loopback import Loopback, Peer, Script, answer, serving
+
+BODY = b'{"data":[]}' * 1000
+CHUNKED = answer(b"", "200 OK", "Transfer-Encoding: chunked", length=False)
+
+
+def ask(path: str = "/x", **more: Any) -> Request:
+    given: dict[str, Any] = {"method": "POST", "query": (), "headers": (), "body": b"{}"} | more
+    return Request(path=path, **given)
+
+
+def settings(url: str, **more: Any) -> TransportSettings:
+    return TransportSettings(base_url=url, auth="none", **more)
+
+
+async def _with_session(
+    script: Script | bytes,
+    use: Callable[[Session, Loopback], Awaitable[Any]],
+    prefix: str,
+    more: dict[str, Any],
+) -> Any:
+    failed = None
+    async with serving(script) as server, Session(settings(server.url + prefix, **more)) as session:
+        try:
+            with anyio.fail_after(20):
+                return await use(session, server)
+        except Exception as error:
+            failed = error
+    raise failed  # out here: the server's task group would wrap it
+
+
+def using(
+    script: Script | bytes,
+    use: Callable[[Session, Loopback], Awaitable[Any]],
+    *,
+    prefix: str = "",
+    **more: Any,
+) -> Any:
+    return anyio.run(_with_session, script, use, prefix, more)
+
+
+def answer_to(script: Script | bytes, request: Request | None = None, **more: Any) -> Answer:
+    async def use(session: Session, server: Loopback) -> Answer:
+        return await session.send(request or ask())
+
+    got: Answer = using(script, use, **more)
+    return got
+
+
+def error_of(script: Script | bytes, request: Request | None = None, **more: Any) -> SourceError:
+    with pytest.raises(SourceError) as caught:
+        answer_to(script, request, **more)
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None, "aiohttp's error holds the request's headers"
+    return caught.value
+
+
+def and_close(*parts: bytes) -> Script:
+    async def script(peer: Peer) -> None:
+        for part in parts:
+            await peer.send(part)
+        await peer.close()
+
+    return script
+
+
+async def silence(peer: Peer) -> None:
+    await anyio.sleep_forever()
+
+
+# --- what is sent
+
+
+def test_a_request_goes_out_as_it_was_built_below_the_base_url() -> None:
+    async def use(session: Session, server: Loopback) -> None:
+        await session.send(
+            ask(
+                "/a/b",
+                query=(("q", "a b&c=d+e/ä"), ("q", "2")),
+                headers=(("X-One", "1"),),
+                body=b'{"Limit":1}',
+            )
+        )
+        await session.send(ask("c", method="GET", body=None))
+        await session.send(ask("//evil.example/x"))
+        first, second, third = server.requests
+        assert first.head.startswith("POST /v1/a/b?q=a+b%26c%3Dd%2Be/%C3%A4&q=2 HTTP/1.1\r\n")
+        assert first.header("X-One") == "1"
+        assert first.header("Accept-Encoding") == "gzip, zstd"
+        assert (first.header("User-Agent") or "").startswith("harvester/")
+        assert first.header("Content-Type") is None
+        assert first.body == b'{"Limit":1}'
+        assert second.head.startswith("GET /v1/c HTTP/1.1\r\n")
+        assert third.head.startswith("POST /v1/evil.example/x HTTP/1.1\r\n")
+        assert server.connections == 1
+
+    using(answer(BODY), use, prefix="/v1/")
+
+
+def test_no_request_leaves_for_another_origin() -> None:
+    async def use(session: Session, server: Loopback) -> None:
+        await session.send(ask(origin=server.url))
+        with pytest.raises(ContractBroken):
+            await session.send(ask(origin="https://other.example"))
+        assert len(server.requests) == 1
+
+    using(answer(BODY), use)
+
+
+def test_no_cookie_is_kept() -> None:
+    async def use(session: Session, server: Loopback) -> None:
+        await session.send(ask())
+        await session.send(ask())
+        assert server.requests[1].header("Cookie") is None
+
+    using(answer(BODY, "200 OK", "Set-Cookie: a=b"), use)
+
+
+def test_there_are_as_many_connections_as_requests_in_flight() -> None:
+    async def use(session: Session, server: Loopback) -> None:
+        for _ in range(3):
+            async with anyio.create_task_group() as tasks:
+                for _ in range(4):
+                    tasks.start_soon(session.send, ask())
+        assert server.connections == 2
+
+    using(answer(BODY), use, concurrency=2)
+
+
+# --- a good answer
+
+
+@pytest.mark.parametrize(
+    ("body", "wire", "encoding"),
+    [
+        (BODY, BODY, ""),
+        (BODY, gzip.compress(BODY), "gzip"),
+        (BODY, zstd.compress(BODY), "zstd"),
+        (BODY * 20, gzip.compress(BODY * 20, 0), "gzip"),  # larger than what is undone on the loop
+    ],
+    ids=["plain", "gzip", "zstd", "large"],
+)
+def test_an_answer_is_undone_and_measured(body: bytes, wire: bytes, encoding: str) -> None:
+    encoded = [f"Content-Encoding: {encoding}"] if encoding else []
+    got = answer_to(answer(wire, "200 OK", "X-Two: a", "X-TWO: b", *encoded))
+    assert (got.status, got.received_bytes) == (200, len(wire))
+    assert got.body == body
+    assert got.headers["x-two"] == "a, b"
+    assert got.elapsed_s >= 0
+
+
+def test_a_chunked_body_and_one_that_ends_with_the_connection_are_whole() -> None:
+    whole = b"".join(b"%x\r\n%s\r\n" % (len(BODY), BODY) for _ in range(3)) + b"0\r\n\r\n"
+    assert answer_to(CHUNKED + whole).body == BODY * 3
+    assert answer_to(and_close(answer(BODY, length=False))).body == BODY
+
+
+def test_an_empty_answer_is_an_answer() -> None:
+    assert answer_to(answer(b"", "204 No Content")).body == b""
+
+
+# --- what is none
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "expected"),
+    [
+        ("429 Too Many Requests", ["Retry-After: 7"], Throttled),
+        ("500 Internal Server Error", [], ServerFailed),
+        ("400 Bad Request", [], Rejected),
+        ("302 Found", ["Location: https://evil.example/"], Rejected),
+    ],
+)
+def test_a_status_becomes_its_error(status: str, headers: list[str], expected: type[SourceError]) -> None:
+    error = error_of(answer(b"no", status, *headers))
+    assert type(error) is expected
+    assert "POST /x" in str(error)
+    assert not isinstance(error, Throttled) or error.retry_after_s == 7
+
+
+def test_no_redirect_is_followed() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.send(answer(b"", "307 Temporary Redirect", "Location: /y"))
+
+    async def use(session: Session, server: Loopback) -> None:
+        with pytest.raises(Rejected, match="redirects to /y"):
+            await session.send(ask())
+        assert len(server.requests) == 1
+
+    using(script, use)
+
+
+def test_an_error_is_told_before_its_body_has_come_and_its_connection_is_closed() -> None:
+    async def script(peer: Peer) -> None:
+        if peer.number == 0:
+            await peer.send(b"HTTP/1.1 429 No\r\nRetry-After: 3\r\nContent-Length: 1000\r\n\r\n")
+        else:
+            await peer.send(answer(BODY))
+
+    async def use(session: Session, server: Loopback) -> None:
+        with pytest.raises(Throttled):
+            await session.send(ask())
+        assert (await session.send(ask())).body == BODY
+        assert server.connections == 2
+
+    using(script, use)
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        (and_close(answer(BODY)[:-5]), Broken),
+        (and_close(CHUNKED + b"2a\r\n" + BODY[:20]), Broken),
+        (and_close(CHUNKED + b"nonsense\r\n"), BadPage),
+        (
+            and_close(answer(gzip.compress(BODY)[:-4], "200 OK", "Content-Encoding: gzip", length=False)),
+            Broken,
+        ),
+        (
+            and_close(answer(zstd.compress(BODY)[:-4], "200 OK", "Content-Encoding: zstd", length=False)),
+            Broken,
+        ),
+        (and_close(), Broken),
+        (and_close(b"HTTP/1.1 200 OK\r\nContent-"), Broken),
+        (and_close(b"SSH-2.0-OpenSSH_9.6\r\n"), BadPage),
+        (and_close(b"HTTP/1.1 200 OK\r\n" + b"X: " + b"y" * 20_000 + b"\r\n\r\n"), BadPage),
+        (answer(b"x", "200 OK", "Content-Encoding: br"), BadPage),
+    ],
+    ids=range(10),
+)
+def test_what_is_cut_short_or_no_http_is_one_of_our_errors(script: Any, expected: type[SourceError]) -> None:
+    assert type(error_of(script)) is expected
+
+
+def test_a_reset_midway_is_broken() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.send(answer(BODY)[:500])
+        raw = peer.stream.extra(SocketAttribute.raw_socket)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await peer.close()
+
+    assert type(error_of(script)) is Broken
+
+
+@pytest.mark.parametrize(
+    ("wire", "headers"),
+    [
+        (bytes(2000), []),
+        (gzip.compress(bytes(200_000)), ["Content-Encoding: gzip"]),
+        (zstd.compress(bytes(200_000)), ["Content-Encoding: zstd"]),
+    ],
+    ids=["plain", "gzip", "zstd"],
+)
+def test_an_answer_beyond_the_cap_is_rejected(wire: bytes, headers: list[str]) -> None:
+    assert type(error_of(answer(wire, "200 OK", *headers), max_answer_bytes=1000)) is TooLarge
+
+
+def test_a_body_without_an_end_is_left_at_the_cap() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.send(CHUNKED)
+        while True:
+            await peer.stream.send(b"4000\r\n" + bytes(0x4000) + b"\r\n")
+
+    assert type(error_of(script, max_answer_bytes=100_000)) is TooLarge
+
+
+# --- no answer in time
+
+
+def test_a_server_that_says_nothing_is_left_after_the_idle_time() -> None:
+    error = error_of(silence, idle_timeout_s=0.05)
+    assert type(error) is TimedOut
+    assert "nothing came for 0.05 s" in str(error)
+
+
+@pytest.mark.parametrize(
+    "head", [b"", answer(b"", "200 OK", "Content-Length: 1000000", length=False)], ids=["no head", "head"]
+)
+def test_a_server_that_drips_is_left_after_the_whole_time(head: bytes) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.send(head)
+        while True:
+            await peer.send(b"x" if head else b"HTTP/1.1 100 Continue\r\n\r\n")
+            await anyio.sleep(0.01)
+
+    error = error_of(script, idle_timeout_s=5.0, request_timeout_s=0.1)
+    assert type(error) is TimedOut
+    assert "not whole within 0.1 s" in str(error)
+
+
+def test_nobody_there_is_a_failed_connection() -> None:
+    async def main() -> None:
+        async with serving(answer(BODY)) as server:
+            url = server.url
+        async with Session(settings(url)) as session:
+            with pytest.raises(ConnectFailed, match=r"POST /x: no connection: .*refused"):
+                await session.send(ask())
+
+    anyio.run(main)
+
+
+def test_a_name_that_does_not_resolve_is_a_failed_connection() -> None:
+    async def main() -> None:
+        async with Session(settings("https://harvester.invalid")) as session:
+            with pytest.raises(ConnectFailed):
+                await session.send(ask())
+
+    anyio.run(main)
+
+
+def test_a_connection_that_is_not_accepted_in_time_is_a_failed_one() -> None:
+    async def main() -> None:
+        with socket.socket() as full, socket.socket() as one, socket.socket() as two:
+            full.bind(("127.0.0.1", 0))
+            full.listen(0)
+            for filler in (one, two):  # Linux lets one more in than it was told
+                filler.setblocking(False)
+                filler.connect_ex(full.getsockname())
+            url = f"http://127.0.0.1:{full.getsockname()[1]}"
+            async with Session(settings(url, connect_timeout_s=0.05)) as session:
+                with pytest.raises(ConnectFailed, match=r"no connection within 0.05 s"):
+                    await session.send(ask())
+
+    anyio.run(main)
+
+
+def test_cancelling_ends_a_request_and_its_connection() -> None:
+    async def use(session: Session, server: Loopback) -> None:
+        with anyio.move_on_after(0.02) as scope:
+            await session.send(ask())
+        assert scope.cancelled_caught
+
+    using(silence, use)
+
+
+# --- TLS
+
+
+@functools.cache
+def _self_signed(folder: Path) -> ssl.SSLContext:
+    names = "/CN=127.0.0.1"
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+    ]
+    command += ["-keyout", "key.pem", "-out", "cert.pem", "-days", "2", "-subj", names]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    return context
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
+def test_a_certificate_that_nobody_vouches_for_is_a_failed_connection(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with (
+            serving(answer(BODY), tls=_self_signed(tmp_path)) as server,
+            Session(settings(server.url)) as session,
+        ):
+            with pytest.raises(
+                ConnectFailed, match=r"certificate does not stand up: self.signed certificate"
+            ):
+                await session.send(ask())
+            assert server.requests == []
+
+    anyio.run(main)

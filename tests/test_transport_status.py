@@ -1,0 +1,170 @@
+"""What a status means and how long the server asks everybody to wait."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harvester.errors import (
+    HarvesterError,
+    Refused,
+    Rejected,
+    ServerFailed,
+    SourceError,
+    Throttled,
+    TransientError,
+)
+from harvester.transport.status import MAX_RETRY_AFTER_S, Unauthorized, failure
+
+NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
+IN_A_MINUTE = "Mon, 23 Nov 2026 12:01:00 GMT"
+AN_HOUR_AGO = "Mon, 23 Nov 2026 11:00:00 GMT"
+EPOCH = NOW.timestamp()
+
+
+def of(status: int, **headers: str) -> SourceError | None:
+    return failure(
+        status, {name.replace("_", "-"): value for name, value in headers.items()}, what="POST /x", now=NOW
+    )
+
+
+def asked_s(status: int, **headers: str) -> float | None:
+    error = of(status, **headers)
+    assert isinstance(error, Throttled)
+    return error.retry_after_s
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (200, None),
+        (204, None),
+        (206, None),
+        (299, None),
+        (301, Rejected),
+        (302, Rejected),
+        (304, Rejected),
+        (307, Rejected),
+        (400, Rejected),
+        (401, Unauthorized),
+        (403, Refused),
+        (404, Rejected),
+        (405, Rejected),
+        (408, ServerFailed),
+        (413, Rejected),
+        (422, Rejected),
+        (429, Throttled),
+        (500, ServerFailed),
+        (502, ServerFailed),
+        (503, Throttled),
+        (504, ServerFailed),
+        (520, ServerFailed),
+        (599, ServerFailed),
+        (999, Rejected),
+    ],
+)
+def test_each_status_means_one_class(status: int, expected: type[HarvesterError] | None) -> None:
+    error = of(status)
+    assert type(error) is (expected or type(None))
+    assert error is None or str(status) in str(error)
+    assert not isinstance(error, Rejected) or error.status_code == status
+
+
+@pytest.mark.parametrize("status", [400, 404, 408, 413, 500, 502, 504])
+def test_whoever_says_when_to_come_back_throttles(status: int) -> None:
+    assert asked_s(status, retry_after="2") == 2
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_no_waiting_cures_a_refusal(status: int) -> None:
+    error = of(status, retry_after="2")
+    assert isinstance(error, Refused)
+    assert not isinstance(error, TransientError)
+
+
+@pytest.mark.parametrize("status", [200, 302])
+def test_retry_after_says_nothing_about_an_answer_or_a_redirect(status: int) -> None:
+    assert not isinstance(of(status, retry_after="2"), Throttled)
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, None),
+        ({"retry_after": "0"}, 0),
+        ({"retry_after": "17"}, 17),
+        ({"retry_after": " 0.25 "}, 0.25),
+        ({"retry_after": "-3"}, None),
+        ({"retry_after": "soon"}, None),
+        ({"retry_after": ""}, None),
+        ({"retry_after": "1e3"}, None),
+        ({"retry_after": "nan"}, None),
+        ({"retry_after": "Mon, 99 Nov 2026 12:01:00 GMT"}, None),
+        ({"retry_after": IN_A_MINUTE}, 60),
+        ({"retry_after": AN_HOUR_AGO}, 0),
+        # The server's clock is an hour behind: what counts is its own distance.
+        ({"retry_after": "Mon, 23 Nov 2026 11:00:07 GMT", "date": AN_HOUR_AGO}, 7),
+        ({"retry_after": IN_A_MINUTE, "date": "yesterday"}, 60),
+        ({"retry_after": "31536000"}, MAX_RETRY_AFTER_S),
+        ({"retry_after": "9" * 400}, MAX_RETRY_AFTER_S),
+        ({"retry_after": "Mon, 23 Nov 2099 12:01:00 GMT"}, MAX_RETRY_AFTER_S),
+        # The reset of a rate limit, in each of its spellings.
+        ({"x_ratelimit_remaining": "0", "x_ratelimit_reset": "30"}, 30),
+        ({"x_ratelimit_remaining": "0", "x_ratelimit_reset": f"{EPOCH + 30:.0f}"}, 30),
+        ({"x_ratelimit_remaining": "0", "x_ratelimit_reset": f"{(EPOCH + 30) * 1000:.0f}"}, 30),
+        ({"x_ratelimit_reset": f"{EPOCH - 3600 + 9:.0f}", "date": AN_HOUR_AGO}, 9),
+        ({"x_ratelimit_reset": f"{EPOCH - 5:.0f}"}, 0),
+        ({"x_ratelimit_reset": "12"}, 12),
+        ({"x_ratelimit_remaining": "7", "x_ratelimit_reset": "30"}, None),
+        ({"x_ratelimit_remaining": "0", "x_ratelimit_reset": "later"}, None),
+        ({"ratelimit_remaining": "0", "ratelimit_reset": "4"}, 4),
+        ({"ratelimit": "limit=100, remaining=0, reset=5"}, 5),
+        ({"ratelimit": '"default";r=0;t=6'}, 6),
+        ({"ratelimit": '"default";r=3;t=6'}, None),
+        ({"ratelimit": '"start";r=0'}, None),
+        # Who says it outright is believed first.
+        ({"retry_after": "1", "x_ratelimit_remaining": "0", "x_ratelimit_reset": "30"}, 1),
+    ],
+)
+def test_how_long_a_429_asks_to_wait(headers: dict[str, str], expected: float | None) -> None:
+    assert asked_s(429, **headers) == expected
+
+
+def test_an_absurd_pause_is_cut_and_the_message_says_so() -> None:
+    assert "far too long: it gets 3600 s" in str(of(429, retry_after="31536000"))
+
+
+def test_a_reset_makes_no_throttling_of_a_failure() -> None:
+    assert type(of(500, x_ratelimit_remaining="0", x_ratelimit_reset="30")) is ServerFailed
+
+
+@pytest.mark.parametrize(
+    ("location", "shown"),
+    [
+        ("https://other.example/login?token=SECRET#SECRET", " to https://other.example/login;"),
+        ("https://user:SECRET@other.example/", " to https://other.example/;"),
+        ("/moved?key=SECRET", " to /moved;"),
+        ("http://[SECRET", " to something that is no URL;"),
+    ],
+)
+def test_a_redirect_is_told_without_what_may_be_secret(location: str, shown: str) -> None:
+    error = of(302, location=location)
+    assert shown in str(error)
+    assert "SECRET" not in str(error)
+
+
+@given(
+    st.integers(100, 999),
+    st.dictionaries(
+        st.sampled_from(
+            ["retry-after", "date", "ratelimit", "location", "x-ratelimit-reset", "x-ratelimit-remaining"]
+        ),
+        st.text(max_size=40),
+    ),
+)
+def test_no_header_is_strange_enough_to_fail_on(status: int, headers: dict[str, str]) -> None:
+    error = failure(status, headers, what="POST /x", now=NOW)
+    assert isinstance(error, SourceError | None)
+    if isinstance(error, Throttled) and error.retry_after_s is not None:
+        assert 0 <= error.retry_after_s <= MAX_RETRY_AFTER_S
