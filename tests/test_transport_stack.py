@@ -1,6 +1,5 @@
 """The layers together, over a real socket."""
 
-import gc
 import random
 import traceback
 from pathlib import Path
@@ -186,15 +185,18 @@ def test_the_token_is_in_no_repr_event_error_or_traceback(tmp_path: Path) -> Non
                         errors.append(error)
         dead = settings(server.url, **given)
         async with Session(dead) as session:
+            layer = stacked(session, dead, events)
             try:
-                await stacked(session, dead, events).send("/x")
+                await layer.send("/x")
             except SourceError as error:
                 errors.append(error)
-            shown.extend(
-                repr(thing)
-                for thing in gc.get_objects()
-                if str(type(thing).__module__).startswith("harvester.")
-            )
+            things: list[Any] = [layer]
+            while things:
+                thing = things.pop()
+                shown.append(repr(thing))
+                if type(thing).__module__.startswith("harvester.") and hasattr(thing, "__dict__"):
+                    shown.append(repr(vars(thing)))
+                    things.extend(vars(thing).values())
 
     anyio.run(main)
     assert sent == [f"apikey {CANARY}"] * len(troubles)

@@ -19,9 +19,9 @@ How much the server bears is measured, not guessed: a bucket of b tokens, filled
 through at most b + R·t in any t seconds, so what came through in any stretch before a 429, less b, is at
 most R·t, and the best stretch comes close. b itself is what the first burst got before the first 429.
 
-A rate held below what was borne should see no 429 at all. One that does, again and again, is no answer to how
-fast we ask: the server throttles for reasons of its own, and going slower would only make the run slower. Then
-we are DEAF for a time and leave it to the gate, which pauses everybody as the server wishes.
+A rate held below what was borne should see no 429 at all. One that does, again and again, is no answer to
+how fast we ask: the server throttles for reasons of its own, and going slower would only make the run
+slower. Then we are DEAF for a time and leave it to the gate, which pauses everybody as the server wishes.
 
 Growth only counts time in which a request had to wait for its turn: where the server is slower than its
 limit, a rate that grows unseen would be worth nothing when it is needed.
