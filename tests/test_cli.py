@@ -17,6 +17,8 @@ import pytest
 
 from harvester.cli import main
 from harvester.cli.commands import COMMANDS, LATER
+from harvester.errors import ConfigError
+from harvester.scheduler import Harvest
 from harvester.testing import Settings, Simulator, running
 
 SUMMARY_KEYS = [
@@ -116,7 +118,9 @@ def test_every_command_has_help_with_an_example(name: str, capsys: pytest.Captur
         (["--json"], "the command comes first"),
         (["run"], "JOB.toml"),
         (["run", "job.toml", "--strat", "2024-01-01"], "--strat"),
+        (["run", "job.toml", "--summ", "run.json"], "--summ"),
         (["run", "job.toml", "--max-duration", "0"], "more than 0"),
+        (["run", "job.toml", "--max-duration", "inf"], "more than 0"),
         (["run", "job.toml", "--max-duration", "nan"], "more than 0"),
         (["run", "none.toml"], "none.toml: no such file"),
         (["run", "job.toml", "--set", "fetch.pagesize=1"], "did you mean fetch.page_size?"),
@@ -196,15 +200,19 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
 
 def test_an_answer_that_cannot_be_written_is_not_code_0() -> None:
     written()
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     with open("/dev/full", "w") as full:
         ended = subprocess.run(
             [sys.executable, "-m", "harvester", "config", "job.toml"],
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
+            env=buffered,
         )
     assert ended.returncode == 7
-    assert ended.stderr.startswith("harvester: error: stdout could not be written: No space left on device")
+    assert ended.stderr == (
+        "harvester: error: stdout could not be written: No space left on device; the answer is lost\n"
+    )
 
 
 def test_closed_streams_are_no_error() -> None:
@@ -352,6 +360,29 @@ def test_a_summary_never_takes_the_place_of_a_device(job: str) -> None:
     assert os.path.exists("/dev/stderr")
 
 
+def test_a_summary_goes_into_a_pipe_and_leaves_it_one(job: str, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo("pipe")
+    reading = os.open("pipe", os.O_RDONLY | os.O_NONBLOCK)
+    _, told, _ = run("--summary", "pipe", capsys=capsys)
+    assert json.loads(os.read(reading, 65536)) == told
+    assert Path("pipe").is_fifo()
+    os.close(reading)
+
+
+def test_a_summary_is_written_in_place_where_no_file_can_be_put_beside_it(
+    job: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def mounted(*_: object) -> None:
+        raise OSError(16, "Device or resource busy")
+
+    from harvester.cli import summary
+
+    monkeypatch.setattr("os.replace", mounted)
+    summary.write(Path("log"), {"status": "complete"})
+    assert json.loads(Path("log").read_text()) == {"status": "complete"}
+    assert sorted(path.name for path in Path().iterdir()) == ["job.toml", "log"]
+
+
 def test_every_end_but_wrong_usage_has_a_summary(
     job: str, simulator: Simulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -379,11 +410,19 @@ def test_no_token_is_wrong_usage_and_touches_nothing(
     assert not Path("out").exists()
 
 
+def test_wrong_configuration_that_only_the_run_finds_is_code_2(
+    job: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def broken(self: Harvest) -> None:
+        raise ConfigError("job.toml: no")
+
+    monkeypatch.setattr(Harvest, "run", broken)
+    assert called("run", job, capsys=capsys) == (2, "", "harvester: error: job.toml: no\n")
+
+
 def test_an_unforeseen_end_of_a_run_keeps_its_text_to_the_log_at_debug(
     job: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from harvester.scheduler import Harvest
-
     async def broken(self: Harvest) -> None:
         raise KeyError(f"the token is {Settings().token}")
 
@@ -438,26 +477,26 @@ def test_the_second_signal_cuts_short(job: str, simulator: Simulator) -> None:
     simulator.set_faults([{"latency_ms": 5000}])
     process = begun()
     assert process.stderr is not None
-    for wanted in ("run_started", "drain_began"):
-        for line in process.stderr:
-            if wanted in line:
-                process.send_signal(signal.SIGTERM)
-                break
+    while not simulator.stats.in_flight:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    while "drain_began" not in process.stderr.readline():
+        pass
+    process.send_signal(signal.SIGTERM)
     began = time.monotonic()
     out, err = process.communicate(timeout=30)
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 4  # without it the answers in flight are waited for
     assert (process.returncode, last_line(out)["status"]) == (75, "interrupted")
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize("place", ["entry.import_module", "job_flags.config_of"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_before_the_run_has_begun_leaves_a_summary_and_nothing_else(
-    number: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    number: signal.Signals, place: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from harvester.cli import job_flags
-
     before = signal.getsignal(number)
-    monkeypatch.setattr(job_flags, "config_of", lambda args: os.kill(os.getpid(), number))
+    monkeypatch.setattr(f"harvester.cli.{place}", lambda _: os.kill(os.getpid(), number))
     code, out, err = called("run", written(), capsys=capsys)
     assert (code, err) == (75, "harvester: interrupted\n")
     assert set(last_line(out)) == {*SUMMARY_KEYS, "error"}

@@ -7,7 +7,6 @@ import sys
 import traceback
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from datetime import UTC, datetime
-from math import isfinite
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -70,7 +69,7 @@ def _seconds(text: str) -> float:
         seconds = float(text)
     except ValueError:
         seconds = 0.0
-    if not (isfinite(seconds) and 0 < seconds <= 366 * 86_400):
+    if not 0 < seconds <= 366 * 86_400:  # and no nan either
         raise ArgumentTypeError(f"{text!r}: a number of seconds is needed, more than 0 and at most a year")
     return seconds
 
@@ -105,7 +104,9 @@ def _note_the_end(outcome: Outcome, telemetry: Telemetry) -> None:
     if outcome.exit_code == 0 and not telemetry.counters.requests:
         telemetry.note(logging.INFO, "nothing_to_ask", out=outcome.out, records=outcome.records)
     elif outcome.error is not None:
-        telemetry.note(logging.ERROR, "run_stopped", status=outcome.status, error=outcome.error)
+        asked_for = outcome.exit_code in (EXIT_TIME_BUDGET, EXIT_INTERRUPTED)
+        level = logging.WARNING if asked_for else logging.ERROR
+        telemetry.note(level, "run_stopped", status=outcome.status, error=outcome.error)
     telemetry.emit(RunEnded(status=outcome.status, exit_code=outcome.exit_code))
 
 
