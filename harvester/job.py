@@ -9,7 +9,7 @@ from harvester.dialects import Dialect
 from harvester.ledger import Gap
 from harvester.shards import OutputSettings
 from harvester.transport import TransportSettings
-from harvester.windows import Resolution, Span
+from harvester.windows import Partition, Resolution, Span, partition_named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +25,9 @@ class Job:
     output: OutputSettings
     fingerprint: Mapping[str, Any]
     """What makes it this job: settings by name, no secrets. Another one on the same output is refused."""
+
+    def partition_named(self, name: str) -> Partition:
+        return partition_named(name, self.output.partition_by, self.time_zone)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,6 +43,8 @@ class Resolution(Enum):
     QUARTER_HOUR = "QuarterHour"
     HOUR = "Hour"
     DAY = "Day"
+    AUTO = "Auto"
+    """Windows as long as their records make them. No period of the API's; where edges are needed, days."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -54,7 +56,12 @@ class Resolution(Enum):
         raise ValueError(f"resolution {text!r} is not known; known are {known}")
 
 
-_STEP_S = {Resolution.QUARTER_HOUR: 900, Resolution.HOUR: _HOUR_S, Resolution.DAY: _DAY_S}
+_STEP_S = {
+    Resolution.QUARTER_HOUR: 900,
+    Resolution.HOUR: _HOUR_S,
+    Resolution.DAY: _DAY_S,
+    Resolution.AUTO: _DAY_S,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -248,6 +255,11 @@ def partition_of(t: datetime, by: By, tz: ZoneInfo) -> Partition:
     return Partition(name=name, start=_midnight(first, tz), end=_midnight(following, tz))
 
 
+def partition_named(name: str, by: By, tz: ZoneInfo) -> Partition:
+    """The partition that is called `2024-01-01`, or `2024-01`."""
+    return partition_of(parse_time(name if by == "day" else f"{name}-01", tz), by, tz)
+
+
 def partitions(span: Span, by: By, tz: ZoneInfo) -> Iterator[Partition]:
     """Those that `span` touches, in order and whole; dates that never were are not among them."""
     partition = partition_of(span.start, by, tz)
@@ -300,7 +312,7 @@ def subtract(span: Span, covered: Iterable[Span]) -> list[Span]:
 
 def _edges(start: int, end: int, resolution: Resolution, tz: ZoneInfo) -> Iterator[range]:
     """All edges in start <= edge < end, in order; a run may be empty."""
-    if resolution is Resolution.DAY:
+    if resolution in (Resolution.DAY, Resolution.AUTO):
         return _day_edges(start, end, tz)
     return _clock_edges(start, end, _STEP_S[resolution], tz)
 

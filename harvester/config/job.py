@@ -52,7 +52,7 @@ def _dialect(config: Config, resolution: Resolution) -> Dialect:
     given = config.beside("source.dialect", source.dialect) if is_path else source.dialect
     with _told_of(config, "source.dialect"):
         declared = dialects.load(given)
-    bound: dict[str, Any] = {"time_zone": config.span.time_zone, "resolution": resolution.value}
+    bound: dict[str, Any] = {"time_zone": config.span.time_zone, "resolution": _period(resolution)}
     with _told_of(config, "span.resolution"):
         declared.select(**bound)
     chosen = {
@@ -77,6 +77,11 @@ def _told_of(config: Config, key: str) -> Iterator[None]:
         yield
     except (ConfigError, ValueError) as error:
         raise config.wrong(key, str(error).removeprefix(f"[{section}] {name}: ")) from None
+
+
+def _period(resolution: Resolution) -> str | None:
+    """The API's period; windows that size themselves are none."""
+    return None if resolution is Resolution.AUTO else resolution.value
 
 
 def _check_whole_windows(config: Config, span: Span, resolution: Resolution, time_zone: ZoneInfo) -> None:

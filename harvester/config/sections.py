@@ -73,7 +73,7 @@ class SpanSection:
         "UTC"
     )
     resolution: Annotated[
-        str, Key(kinds.choice("QuarterHour", "Hour", "Day", later_ones=("Auto",)), "the length of a window")
+        str, Key(kinds.choice("QuarterHour", "Hour", "Day", "Auto"), "the length of a window")
     ] = "Hour"
 
 

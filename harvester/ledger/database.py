@@ -1,16 +1,12 @@
 """The ledger: which windows are proven, which shards hold them, and who may write.
 
-One SQLite file, `OUT/_harvest/ledger.sqlite`. A window that has no row is OPEN: it was never asked for,
-or what it
-brought was not sealed. Every change of state is one transaction that comes after the data it speaks of is
-durable, so a
-kill at any point leaves a ledger that is true.
+One SQLite file, `OUT/_harvest/ledger.sqlite`. A window that has no row is OPEN: it was never asked for, or
+what it brought was not sealed. Every change of state is one transaction that comes after the data it speaks
+of is durable, so a kill at any point leaves a ledger that is true.
 
-A partition's shards belong to a build. A build is STAGED while it grows; publishing it, in one
-transaction, makes it the
-partition's generation and drops every older build. Files that no build names any more wait in `garbage`
-until a manifest
-that does not name them stands; then they are removed, and only they.
+A partition's shards belong to a build. A build is STAGED while it grows; publishing it, in one transaction,
+makes it the partition's generation and drops every older build. Files that no build names any more wait in
+`garbage` until a manifest that does not name them stands; then they are removed, and only they.
 
 Others may read while a run writes (WAL); two writers are kept apart by lock.py.
 """
@@ -324,8 +320,7 @@ class Ledger:
         """Receipts and the windows they complete, at once. The files must be durable already.
 
         `intents` are paths that publishing is about to make: garbage until it succeeds, so that a kill in
-        between
-        leaves no file that nobody will ever remove.
+        between leaves no file that nobody will ever remove.
         """
         with self._transaction() as db:
             for place, receipt in enumerate(receipts, start=number):

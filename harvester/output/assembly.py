@@ -1,10 +1,8 @@
 """One partition in the making: what it holds already and what was fetched since become its next generation.
 
 Batches arrive in the order of their windows. Rows of the base that lie before a window are copied first,
-those inside it
-give way to what was fetched. Each sealed shard goes into the ledger together with the windows that it
-completes; at the
-end the build is published, under new names, in one transaction.
+those inside it give way to what was fetched. Each sealed shard goes into the ledger together with the
+windows that it completes; at the end the build is published, under new names, in one transaction.
 """
 
 from collections.abc import Callable

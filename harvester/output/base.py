@@ -1,9 +1,8 @@
 """What a partition holds already, read back so that a new build can be made of it and of what was fetched
 since.
 
-The base has layers: builds that killed runs left staged, newest first, and the published one below. A
-layer speaks for
-all rows up to its last one; the layer below it goes on from there.
+The base has layers: builds that killed runs left staged, newest first, and the published one below. A layer
+speaks for all rows up to its last one; the layer below it goes on from there.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -34,8 +33,7 @@ class Base:
         """Leading shards of the newest build that a new build would write the same to the byte.
 
         A shard ends where the next record would not fit, so the record after it must be known and must
-        stay: the
-        shard behind it has to begin before the first window that is about to be read.
+        stay: the shard behind it has to begin before the first window that is about to be read.
         """
         receipts: Final = self._builds[0].receipts if self._builds else ()
         count = 0

@@ -6,9 +6,8 @@ store task.
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Self
 from zoneinfo import ZoneInfo
 
 import orjson
@@ -23,12 +22,12 @@ from harvester.output.assembly import Assembly
 from harvester.records import Batch
 from harvester.shards import OutputSettings, naming
 from harvester.shards.disk import Disk
-from harvester.windows import Partition, Span, parse_time, partition_of
+from harvester.windows import Partition, Span, partition_named
 
 EMPTY_WINDOWS: Final = 2048
-"""Windows of empty partitions that wait for one common transaction: years of nothing would otherwise pay
-a sync a day.
-A kill costs their requests again."""
+"""Windows of empty partitions that wait for one common transaction: years of nothing would otherwise pay a
+sync a day. A kill costs their requests again.
+"""
 
 
 class Output:
@@ -117,13 +116,15 @@ class Output:
         return self._assembly.partition if self._assembly else None
 
     def partition(self, name: str) -> Partition:
-        return named_partition(name, self._settings.partition_by, self._time_zone)
+        return partition_named(name, self._settings.partition_by, self._time_zone)
 
-    def open(self, partition: Partition, *, first_missing: datetime | None) -> None:
-        """Begins a partition; `first_missing` is the start of its first window that this run will bring."""
+    def open(self, partition: Partition, *, asked: Span) -> None:
+        """Begins a partition, of which this run brings what is missing in the span that is asked for."""
+        part = asked.overlap(Span(start=partition.start, end=partition.end))
+        missing = self.ledger.missing(part) if part else []
         self._assembly = Assembly(
             partition,
-            first_missing=first_missing,
+            first_missing=missing[0].start if missing else None,
             disk=self._disk,
             ledger=self.ledger,
             settings=self._settings,
@@ -192,8 +193,8 @@ class Output:
             self._assembly = None
 
     def _quarantine(self, batch: Batch) -> None:
-        """Keeps what is no record beside the output, one file a window; a window that is whole again
-        loses its file.
+        """Keeps what is no record beside the output, one file a window; a window that is whole again loses
+        its file.
         """
         path = f"{naming.QUARANTINE}/{batch.window.start.strftime('%Y%m%dT%H%M%S.%fZ')}.jsonl"
         if not batch.rejects:
@@ -232,7 +233,7 @@ class Output:
         self._remove_garbage()
 
     def _is_whole(self, name: str) -> bool:
-        partition = named_partition(name, self._settings.partition_by, self._time_zone)
+        partition = partition_named(name, self._settings.partition_by, self._time_zone)
         return not self.ledger.missing(Span(start=partition.start, end=partition.end))
 
     def manifest(self) -> manifest.Manifest:
@@ -275,8 +276,3 @@ class Output:
             partitions=partitions,
             shards=shards,
         )
-
-
-def named_partition(name: str, by: Literal["day", "month"], time_zone: ZoneInfo) -> Partition:
-    """The partition that is called `2024-01-01`, or `2024-01`."""
-    return partition_of(parse_time(name if by == "day" else f"{name}-01", time_zone), by, time_zone)

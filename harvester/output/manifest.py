@@ -1,5 +1,5 @@
-"""The manifest, `OUT/_manifest.json`: what the output holds, for readers; and `_SUCCESS`, which vouches
-for it.
+"""The manifest, `OUT/_manifest.json`: what the output holds, for readers; and `_SUCCESS`, which vouches for
+it.
 
 It is a picture of the ledger. The same ledger gives the same bytes: it holds no clock, no host and no secret.
 """

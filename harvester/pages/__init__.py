@@ -1,8 +1,9 @@
 """A window becomes pages, with the proof that none is missing."""
 
 from harvester.pages.layer import Parse, Read
-from harvester.pages.reader import Pages, Turn
+from harvester.pages.reader import Pages, Turn, Unsorted
+from harvester.pages.seek import Seek
 from harvester.pages.served import Served
 from harvester.pages.walk import Verdict, Walk
 
-__all__ = ["Pages", "Parse", "Read", "Served", "Turn", "Verdict", "Walk"]
+__all__ = ["Pages", "Parse", "Read", "Seek", "Served", "Turn", "Unsorted", "Verdict", "Walk"]

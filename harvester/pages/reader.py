@@ -14,28 +14,35 @@ The server gives no total and no next link, so the end of a window has to be pro
 `Walk` decides and does no I/O: it says what to ask next and takes the page. `Pages` is the loop around it.
 """
 
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from math import inf
 from typing import Final, Protocol
 
 from harvester.dialects import Ask, Dialect, Page, Reject, Row
-from harvester.errors import ContractBroken, Moved, Rejected, SourceError
+from harvester.errors import BadPage, ContractBroken, Moved, Refused, Rejected, SourceError
 from harvester.events import Emit, RowsMoved
+from harvester.pages.seek import Seek, Step, proves_order
 from harvester.pages.served import Served
 from harvester.pages.walk import Verdict, Walk
-from harvester.transport import Layer
-from harvester.windows import Window
+from harvester.transport import Layer, OutageOutlived
+from harvester.windows import Span, Window
 
 REREADS: Final = 2
 """How often a window whose rows moved is read again before it is halved: a late record moves rows once,
-ties that
-change their order between calls move them on every reading."""
+ties that change their order between calls move them on every reading.
+"""
 FLOOR_S: Final = 1.0
 """Windows are not halved below this, since every request is wider than its window by about as much."""
+GIVE_UP_S: Final = 3600.0
+"""A stretch that fails on every try is narrowed down to this, so that an hour is lost to a bad record and
+not a day.
+"""
 UNION_WALKS: Final = 40
 """How often rows that never keep still are walked through until the union is whole: with ties in random
-order over
-two pages each walk misses a record with probability 1/4, so 40 walks leave one chance in 10^24."""
+order over two pages each walk misses a record with probability 1/4, so 40 walks leave one chance in 10^24.
+"""
 _SMALLER_MAY_PASS: Final = {400, 413, 414, 422}
 
 
@@ -51,6 +58,27 @@ class Turn(Protocol):
         """Keeps what is new and lies inside the window."""
 
 
+class Stretch(Protocol):
+    """What a stretch's reader does with what comes; `records.Sheaf` is one."""
+
+    async def add(self, rows: list[Row], rejects: list[Reject]) -> None: ...
+
+    def close(self, end: datetime) -> None:
+        """Everything up to here has come."""
+
+    def fail(self, end: datetime, error: str) -> None:
+        """From the last segment's end up to here nothing could be had."""
+
+    def gather(self, window: Window) -> Turn:
+        """A window of the stretch that is read by itself."""
+
+    def windows(self, start: datetime, end: datetime) -> Iterable[Window]: ...
+
+
+class Unsorted(Exception):
+    """The server does not keep the order that a stretch needs: its windows have to be walked one by one."""
+
+
 class Pages:
     """Reads windows page by page. One for all tasks; what it learns of the server it keeps in `served`."""
 
@@ -64,9 +92,8 @@ class Pages:
     async def read(self, window: Window, turn: Turn) -> int:
         """Hands every record of the window to `turn`, at least once; returns the number of pages asked for.
 
-        Raises Moved where rows never kept still, ContractBroken where no request of any size is served,
-        and what
-        the transport raises when its tries are used up.
+        Raises Moved where rows never kept still, ContractBroken where no request of any size is served, and
+        what the transport raises when its tries are used up.
         """
         asked = 0
         parts = [window]
@@ -82,6 +109,84 @@ class Pages:
                 first, second = part.halves()
                 parts += [second, first]
         return asked
+
+    async def seek(self, stretch: Span, turn: Stretch, *, on_page: Callable[[Seek], None]) -> int:
+        """Hands every record of the stretch to `turn`, by time; returns the number of pages asked for.
+
+        `on_page` may trim the stretch after a full page. What fails on every try is narrowed down and given
+        up, the rest goes on. Raises Unsorted, with nothing built upon, where the server does not keep an
+        order.
+        """
+        seeking = Seek(
+            stretch, widen=self._widen, served=self._served, order_by=self._dialect.date_field or ""
+        )
+        asked = 0
+        while seeking.position < seeking.end:
+            try:
+                page = await self._ask(seeking.ask, _reach(seeking), asked)
+                asked += 1
+                asked += await self._take(seeking, page, turn, on_page)
+            except _Split as split:
+                asked += split.asked
+                self._give_up(seeking, turn, split.reason, floor_s=FLOOR_S)
+            except (Refused, ContractBroken):
+                raise
+            except OutageOutlived as error:
+                seeking.trim(seeking.end)
+                self._give_up(seeking, turn, error, floor_s=inf)
+            except SourceError as error:
+                self._give_up(seeking, turn, error, floor_s=GIVE_UP_S)
+        return asked
+
+    async def _take(self, seeking: Seek, page: Page, turn: Stretch, on_page: Callable[[Seek], None]) -> int:
+        """What a page means for the stretch; how many further pages were asked for on the way."""
+        asked = 0
+        step, fresh = seeking.take(page)
+        if step is Step.UNSORTED:
+            self._served.order_kept = False
+        elif seeking.trusts_order and self._served.order_kept is None:
+            asked += await self._prove_order(seeking, page)
+        if seeking.trusts_order and not self._served.order_kept:
+            raise Unsorted
+        await turn.add(fresh, page.rejects)
+        if step is Step.END:
+            turn.close(seeking.end)
+        elif step is Step.STUCK:
+            turn.close(seeking.position)
+            second = min(seeking.end, seeking.position + timedelta(seconds=FLOOR_S))
+            window = next(iter(turn.windows(seeking.position, second)))
+            asked += await self.read(window, turn.gather(window))
+            seeking.move_to(window.end)
+        else:
+            on_page(seeking)
+            if seeking.position >= seeking.end:
+                turn.close(seeking.end)
+        return asked
+
+    async def _prove_order(self, seeking: Seek, page: Page) -> int:
+        """Asks for the same range by key: only a server that keeps both orders is read by time."""
+        kept: bool | None = None
+        if len(self._dialect.key_fields) == 1:
+            ask = replace(seeking.ask_again(), order_by=self._dialect.key_fields[0])
+            try:
+                kept = proves_order(page, await self._layer.send(ask))
+            except Rejected:
+                kept = None
+        self._served.order_kept = bool(kept)
+        return 1
+
+    def _give_up(self, seeking: Seek, turn: Stretch, error: SourceError, *, floor_s: float) -> None:
+        """Reaches half as far; where that is no use any more, what is left of the reach has failed."""
+        if not self._served.pages and isinstance(error, BadPage | Rejected):
+            # Not one good page ever came: it is the source that is wrong, and no smaller reach will mend it.
+            raise ContractBroken(f"never one good page: {error}") from error
+        if floor_s < inf and seeking.halve(timedelta(seconds=floor_s)):
+            self._emit(RowsMoved(start=seeking.position, end=seeking.until, action="split"))
+            return
+        end = seeking.until
+        turn.close(seeking.position)
+        turn.fail(end, f"{type(error).__name__}: {error}")
+        seeking.move_to(end)
 
     def _can_halve(self, part: Window) -> bool:
         return self._dialect.membership == "date" and (part.end - part.start).total_seconds() > FLOOR_S
@@ -172,6 +277,12 @@ class Pages:
                     "check [source] dialect and date_field"
                 )
             return page
+
+
+def _reach(seeking: Seek) -> Window:
+    return Window(
+        start=seeking.position, end=max(seeking.until, seeking.position + timedelta(milliseconds=1))
+    )
 
 
 class _Split(Exception):

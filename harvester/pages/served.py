@@ -24,6 +24,8 @@ class Served:
     records: int = 0
     """Valid records among them."""
     offset_ignored: bool = False
+    order_kept: bool | None = None
+    """Whether rows come in the order that was asked for; None until it was tried."""
 
     def note(self, page: Page) -> None:
         self.pages += 1

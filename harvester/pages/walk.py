@@ -1,7 +1,7 @@
 """One pass over one window by offset. Pure: it says what to ask next and judges the page that comes.
 
-Each page after the first begins with the last record of the one before, the anchor. Where that record does not stand
-there, rows moved underneath and the pass is worth nothing.
+Each page after the first begins with the last record of the one before, the anchor. Where that record does
+not stand there, rows moved underneath and the pass is worth nothing.
 """
 
 from collections.abc import Callable

@@ -2,8 +2,8 @@
 replayed.
 
 Promises: files 0600, folders 0700, no symlink followed at a file's own name, and nothing called durable
-before the file
-and the folder that names it are synced. Paths are relative to the output folder, with forward slashes.
+before the file and the folder that names it are synced. Paths are relative to the output folder, with
+forward slashes.
 """
 
 import errno

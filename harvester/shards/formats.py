@@ -1,8 +1,8 @@
 """Formats: how lines become a file's bytes, and back.
 
 The bytes depend on the lines and on nothing else: an encoder is fed blocks whose borders the content
-decides, since a
-compressor's output may depend on how its input was cut. Levels are fixed, headers carry no time and no name.
+decides, since a compressor's output may depend on how its input was cut. Levels are fixed, headers carry no
+time and no name.
 """
 
 import gzip

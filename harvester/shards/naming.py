@@ -9,8 +9,7 @@
     _harvest/staging/00000017-00000.jsonl.zst       sealed, not yet published: build 17, shard 0
 
 A name is never given to other bytes while a manifest in use may know it: so a reader that goes by a
-manifest meets the
-bytes it was promised, or a file that is gone, and never a mix of two generations.
+manifest meets the bytes it was promised, or a file that is gone, and never a mix of two generations.
 """
 
 from typing import Final

@@ -1,8 +1,7 @@
 """The sink: rows in order go in, sealed shards come out.
 
 Where a shard ends is decided by its content alone: before the record that would make it larger than
-`shard_bytes`.
-So the same rows give the same files, however they were cut into batches on the way.
+`shard_bytes`. So the same rows give the same files, however they were cut into batches on the way.
 """
 
 import hashlib
@@ -83,8 +82,8 @@ class Sink:
         self._last: datetime | None = None
 
     def add(self, rows: Iterable[Row]) -> list[Receipt]:
-        """Appends rows; returns the shards that were filled and sealed by it, durable up to their
-        folder's entry.
+        """Appends rows; returns the shards that were filled and sealed by it, durable up to their folder's
+        entry.
         """
         sealed: list[Receipt] = []
         block, block_bytes, records, raw_bytes = (

@@ -1,13 +1,10 @@
 """Pages become one Batch: which records are inside the window, which version is the newest, in which order.
 
 A record belongs to the window that its date field falls into; inside a window the key decides, and of two
-versions the
-newer one stays. What arrives is kept in memory up to a bound that all windows share (`Held`); above it a
-window's
-records go to disk in sorted runs, which are merged again when the batch is written. So memory grows
-neither with
-the span nor with a window's size, and the rows of a batch come out sorted by (time, key) whatever their
-arrival.
+versions the newer one stays. What arrives is kept in memory up to a bound that all windows share (`Held`);
+above it a window's records go to disk in sorted runs, which are merged again when the batch is written. So
+memory grows neither with the span nor with a window's size, and the rows of a batch come out sorted by
+(time, key) whatever their arrival.
 """
 
 import heapq
@@ -16,6 +13,7 @@ import pickle
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from operator import itemgetter
 from pathlib import Path
 from typing import Final
@@ -28,8 +26,8 @@ from harvester.windows import Window
 
 HELD_BYTES: Final = 48 << 20
 """Raw bytes of records that wait for their turn, over all windows: 16 hour windows of a busy day, and a
-quarter of the
-200 MiB that a run may take."""
+quarter of the 200 MiB that a run may take.
+"""
 RUN_BYTES: Final = 4 << 20
 """Least size of a run on disk: smaller ones would make many files."""
 _CHUNK_ROWS: Final = 256
@@ -59,6 +57,7 @@ class _Run:
         self._held = held
         self.size_bytes = size_bytes
         self.records = len(rows)
+        self._last = rows[-1][0] if rows else datetime.min.replace(tzinfo=UTC)
 
     @property
     def in_memory(self) -> bool:
@@ -95,6 +94,16 @@ class _Run:
                 except EOFError:
                     return
                 yield from chunk
+
+    def before(self, end: datetime) -> "_Run":
+        """This run without its rows from `end` on; itself where it has none."""
+        if self._last < end:
+            return self
+        kept = [row for row in self.rows() if row[0] < end]
+        self.discard()
+        size_bytes = sum(len(row[3]) for row in kept)
+        self._held.bytes += size_bytes
+        return _Run(kept, size_bytes, self._held)
 
     def discard(self) -> None:
         self._drop_rows()
@@ -143,7 +152,7 @@ class Gather:
     def __init__(
         self, window: Window, *, dialect: Dialect, held: Held, spill_path: Callable[[], Path]
     ) -> None:
-        self._window = window
+        self.window = window
         self._newer = dialect.version_is_newer
         self._held = held
         self._spill_path = spill_path
@@ -159,8 +168,8 @@ class Gather:
         self._outside = 0
 
     def begin(self, part: Window) -> None:
-        """A part of the window is read from its beginning: what an earlier reading of this part brought
-        is dropped.
+        """A part of the window is read from its beginning: what an earlier reading of this part brought is
+        dropped.
         """
         if part == self._part:
             self._drop_now()
@@ -176,6 +185,16 @@ class Gather:
             self.begin(self._part)
         self._mark = (len(self._runs), len(self._hashes), len(self._rejects))
         self._part = part
+
+    def cut(self, window: Window) -> None:
+        """The window ends earlier than was thought, and rows behind its end are not kept."""
+        beyond = [key for key, row in self._now.items() if row[0] >= window.end]
+        for key in beyond:
+            size = len(self._now.pop(key)[3])
+            self._now_bytes -= size
+            self._held.bytes -= size
+        self._runs = [run.before(window.end) for run in self._runs]
+        self.window = window
 
     def _drop_now(self) -> None:
         self._held.bytes -= self._now_bytes
@@ -230,7 +249,7 @@ class Gather:
         raw_bytes = sum(run.size_bytes for run in self._runs) - dropped.bytes
         self._duplicates += dropped.rows
         return Batch(
-            window=self._window,
+            window=self.window,
             records=records,
             raw_bytes=raw_bytes,
             duplicates=self._duplicates,

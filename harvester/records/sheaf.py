@@ -1,0 +1,124 @@
+"""A stretch of time becomes the batches of the windows in it: one for each partition, cut where reading
+failed.
+
+A stretch is as long as its records make it, so its windows are known only when it has been read. They tile
+it: each instant of the stretch lies in a window that is whole or in one that was given up, with the error
+that says why.
+"""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from pathlib import Path
+
+from harvester.dialects import Dialect, Reject, Row
+from harvester.records.gather import Batch, Gather, Held
+from harvester.windows import Partition, Window
+
+
+class Sheaf:
+    """Takes rows of any partition in the order of time, and ends as batches."""
+
+    def __init__(
+        self,
+        start: datetime,
+        end: datetime,
+        *,
+        partition_of: Callable[[datetime], Partition],
+        dialect: Dialect,
+        held: Held,
+        spill_path: Callable[[], Path],
+    ) -> None:
+        self._partition_of = partition_of
+        self._dialect = dialect
+        self._held = held
+        self._spill_path = spill_path
+        self._start = start
+        self._end = end
+        self._begun = start
+        """Where the segment under way began."""
+        self._gathers: list[Gather] = []
+        """Of the segment under way, by time."""
+        self._closed: list[Gather | tuple[Window, str]] = []
+        self.outside = 0
+
+    def windows(self, start: datetime, end: datetime) -> Iterable[Window]:
+        """`start` to `end`, cut at the edges of partitions."""
+        while start < end:
+            edge = min(end, self._partition_of(start).end)
+            yield Window(start=start, end=edge)
+            start = edge
+
+    async def add(self, rows: list[Row], rejects: list[Reject]) -> None:
+        """Keeps rows inside the stretch, each with its partition; rejects go with the row before them."""
+        at = 0
+        while at < len(rows):
+            moment = rows[at][0]
+            if not self._begun <= moment < self._end:
+                self.outside += 1
+                at += 1
+                continue
+            gather = self._gather(moment)
+            end = gather.window.end
+            to = at + 1
+            while to < len(rows) and moment <= rows[to][0] < end:
+                to += 1
+            await gather.add(rows[at:to], [])
+            at = to
+        if rejects:
+            moment = max((row[0] for row in rows if self._begun <= row[0] < self._end), default=self._begun)
+            await self._gather(moment).add([], rejects)
+
+    def _gather(self, moment: datetime) -> Gather:
+        for gather in reversed(self._gathers):
+            if gather.window.contains(moment):
+                return gather
+        partition = self._partition_of(moment)
+        window = Window(start=max(self._begun, partition.start), end=min(self._end, partition.end))
+        gather = Gather(window, dialect=self._dialect, held=self._held, spill_path=self._spill_path)
+        gather.begin(window)
+        self._gathers.append(gather)
+        return gather
+
+    def trim(self, end: datetime) -> None:
+        """The stretch ends here; nothing that was kept lies behind it."""
+        self._end = end
+
+    def close(self, end: datetime) -> None:
+        """What came up to `end` is whole; the next segment begins there."""
+        for window in self.windows(self._begun, end):
+            gather = next((one for one in self._gathers if one.window.start == window.start), None)
+            if gather is None:
+                gather = Gather(window, dialect=self._dialect, held=self._held, spill_path=self._spill_path)
+            gather.cut(window)
+            self._closed.append(gather)
+        for gather in self._gathers:
+            if gather not in self._closed:
+                gather.discard()
+        self._gathers = []
+        self._begun = end
+
+    def fail(self, end: datetime, error: str) -> None:
+        """From where the last segment ended up to `end` nothing could be had."""
+        self._closed += [(window, error) for window in self.windows(self._begun, end)]
+        self._begun = end
+
+    def gather(self, window: Window) -> Gather:
+        """A gather for a window that is read by itself, closing the segment before it."""
+        gather = Gather(window, dialect=self._dialect, held=self._held, spill_path=self._spill_path)
+        self._closed.append(gather)
+        self._begun = window.end
+        return gather
+
+    async def batches(self) -> list[Batch | tuple[Window, str]]:
+        """All windows of the stretch in order: a batch, or the window and why it failed."""
+        made = [await one.batch() if isinstance(one, Gather) else one for one in self._closed]
+        for one in made:
+            if isinstance(one, Batch):
+                one.outside += self.outside
+                break
+        return made
+
+    def discard(self) -> None:
+        for one in [*self._gathers, *self._closed]:
+            if isinstance(one, Gather):
+                one.discard()

@@ -1,0 +1,403 @@
+"""The scheduler: one task plans windows, N fetch them, one stores them; this file wires the rooms and owns
+no rule of theirs.
+
+::
+
+    plan ──Window──► fetch × N ──Batch──► store (worker thread) ──► shards, ledger
+      ▲ one slot a window                    │ in the order of the windows
+      └──────── slots come back ─────────────┘
+
+Both streams have no buffer: a full house is a blocked `send`. A window holds its slot until it is stored,
+so no more than `LOOKAHEAD` windows are ahead of the oldest unfinished one; what waits there beyond `Held`
+goes to disk.
+
+The run ends in one of three ways. Left alone, it finishes. Asked to drain, or stopped by an error that
+concerns every window, it begins no window, stores what has come and publishes it as far as it goes.
+Cancelled, it drops what is not sealed. In each case the ledger says what is done, and the next run goes on
+from there.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+from anyio import to_thread
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from harvester import errors, windows
+from harvester.dialects import Ask, Dialect, Page
+from harvester.errors import ContractBroken, HarvesterError, SourceError, StorageError
+from harvester.events import DrainBegan, Emit, RunStarted, nobody
+from harvester.job import Job, Outcome
+from harvester.ledger import Gap, Ledger, home_of
+from harvester.output import Output
+from harvester.pages import Pages, Read, Served
+from harvester.records import Held
+from harvester.scheduler.fetching import Fetcher
+from harvester.scheduler.planning import Density, Planner
+from harvester.scheduler.steps import Fetched, Planned
+from harvester.transport import LOOP_CLOCK, Answer, Clock, Session, pace_of, stack
+from harvester.windows import Span
+
+LOOKAHEAD: Final = 4
+"""Windows begun and not stored, per request in flight: enough that one slow window does not make the others
+wait.
+"""
+LEAST_LOOKAHEAD: Final = 64
+PARSE_IN_THREAD_BYTES: Final = 131_072
+"""Pages above this are parsed in a worker thread; below it the hop costs more than the parse."""
+DRAIN_S: Final = 20.0
+"""How long windows under way may take to finish after a drain began: less than the 30 s after which
+Kubernetes kills.
+"""
+
+
+@dataclass(slots=True)
+class _Tally:
+    records_written: int = 0
+    duplicates: int = 0
+    outside: int = 0
+
+
+class Harvest:
+    """One run of one job. `await run()` once; `drain` and `cancel` may be called from the loop at any
+    time.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        *,
+        emit: Emit = nobody,
+        max_duration_s: float | None = None,
+        rng: random.Random | None = None,
+        held: Held | None = None,
+        clock: Clock = LOOP_CLOCK,
+    ) -> None:
+        self._job = job
+        self._emit = emit
+        self._max_duration_s = max_duration_s
+        self._rng = rng or random.Random()
+        self._held = held or Held()
+        self._clock = clock
+        self._served = Served(limit=min(job.page_size, job.dialect.max_page_size or job.page_size))
+        self._density = Density()
+        self._tally = _Tally()
+        self._fatal: BaseException | None = None
+        self._drain_reason: str | None = None
+        self._is_cancelled = False
+        self._planning: anyio.CancelScope | None = None
+        self._asking: anyio.CancelScope | None = None
+        self._drained = anyio.Event()
+        self._spills = count()
+
+    # --- how it is stopped
+
+    def drain(self, reason: str) -> None:
+        """No new window is begun; what is under way has `DRAIN_S` to finish, is stored and published."""
+        if self._drain_reason is None:
+            self._drain_reason = reason
+            self._emit(DrainBegan(reason=reason))
+            if self._planning is not None:
+                self._planning.cancel()
+            self._drained.set()
+
+    def cancel(self) -> None:
+        """Drops what is not sealed."""
+        self._drain_reason = self._drain_reason or "cancelled"
+        self._is_cancelled = True
+        if self._asking is not None:
+            self._asking.cancel()
+
+    def _stop(self, error: BaseException) -> None:
+        """Ends the asking for an error that concerns every window; what has come is stored."""
+        if self._fatal is None:
+            self._fatal = error
+        if self._asking is not None:
+            self._asking.cancel()
+
+    # --- the run
+
+    async def run(self) -> Outcome:
+        """Never raises for what the source or the output does; the outcome tells. ConfigError alone goes
+        up.
+        """
+        job = self._job
+        output = Output(
+            job.output,
+            fingerprint=job.fingerprint,
+            time_zone=job.time_zone,
+            dialect=job.dialect,
+            emit=self._emit,
+        )
+        try:
+            async with output:
+                return await self._run_in(output)
+        except errors.ConfigError:
+            raise
+        except HarvesterError as error:
+            return self._outcome_of(error)
+
+    async def _run_in(self, output: Output) -> Outcome:
+        job = self._job
+        ledger = output.ledger
+        total, todo = await to_thread.run_sync(self._begin, output)
+        if todo or ledger.unfinished():
+            self._emit(RunStarted(out=job.output.url, windows=todo, done_before=total - todo))
+            await to_thread.run_sync(output.withdraw_success)
+            try:
+                await self._harvest(output, todo)
+            except BaseException:
+                # Unforeseen: what is sealed stays, and the manifest tells it before the error goes up.
+                with anyio.CancelScope(shield=True):
+                    await to_thread.run_sync(_quietly, output.abandon)
+                    await to_thread.run_sync(_quietly, output.write_manifest)
+                raise
+        elif await to_thread.run_sync(output.is_told):
+            self._emit(RunStarted(out=job.output.url, windows=0, done_before=total))
+        with anyio.CancelScope(shield=True):
+            outcome = await to_thread.run_sync(self._end, output, total)
+        return outcome
+
+    def _begin(self, output: Output) -> tuple[int, int]:
+        """Windows of the span, and how many of them are still to be asked for."""
+        job = self._job
+        output.ledger.extend(job.span)
+        total = windows.count_windows(job.span, job.resolution, job.time_zone)
+        todo = sum(
+            windows.count_windows(part, job.resolution, job.time_zone)
+            for part in output.ledger.missing(job.span)
+        )
+        return max(total, todo), todo
+
+    async def _harvest(self, output: Output, todo: int) -> None:
+        job = self._job
+        learned = output.ledger.learned().get("rate")
+        access = replace(job.transport, initial_rate=learned)
+        pace = pace_of(access, self._clock)
+        async with Session(access) as session:
+            layer = stack(
+                session,
+                access,
+                read=self._reading,
+                emit=self._emit,
+                rng=self._rng,
+                clock=self._clock,
+                pace=pace,
+            )
+            pages = Pages(layer, dialect=job.dialect, served=self._served, emit=self._emit)
+            await self._wire(output, pages, todo)
+        if pace.learned_rate is not None and pace.learned_rate != learned:
+            with anyio.CancelScope(shield=True):
+                await to_thread.run_sync(_quietly, lambda: output.ledger.learn({"rate": pace.learned_rate}))
+
+    async def _wire(self, output: Output, pages: Pages, todo: int) -> None:
+        """The tasks and the streams between them."""
+        concurrency = self._job.transport.concurrency
+        fetcher = Fetcher(
+            self._job,
+            pages,
+            served=self._served,
+            density=self._density,
+            held=self._held,
+            spill_path=lambda: self._spill_path(output),
+            emit=self._emit,
+        )
+        slots = anyio.Semaphore(max(LEAST_LOOKAHEAD, LOOKAHEAD * concurrency))
+        planned_in, planned_out = anyio.create_memory_object_stream[Planned](0)
+        fetched_in, fetched_out = anyio.create_memory_object_stream[Fetched](0)
+        async with anyio.create_task_group() as outer:
+            outer.start_soon(self._store, output, fetched_out, slots, name="store")
+            async with fetched_in, anyio.create_task_group() as asking:
+                self._asking = asking.cancel_scope
+                asking.start_soon(self._plan, output, planned_in, slots, name="plan")
+                asking.start_soon(self._watch, asking.cancel_scope, name="watch")
+                async with anyio.create_task_group() as fetching:
+                    # Two more than requests in flight: while they parse, the others keep the wire busy.
+                    for number in range(min(concurrency + 2, max(1, todo))):
+                        fetching.start_soon(
+                            self._fetch,
+                            fetcher,
+                            planned_out.clone(),
+                            fetched_in.clone(),
+                            name=f"fetch {number}",
+                        )
+                    planned_out.close()
+                asking.cancel_scope.cancel()
+
+    def _spill_path(self, output: Output) -> Path:
+        return output.spill_path(str(next(self._spills)))
+
+    def _reading(self, inner: Any) -> Read:
+        return Read(self._job.dialect, inner, parse=_parse, emit=self._emit)
+
+    async def _watch(self, asking: anyio.CancelScope) -> None:
+        """Ends the run in time: a drain when its duration is used up, a stop when the drain takes too
+        long.
+        """
+        with anyio.move_on_after(self._max_duration_s):
+            await self._drained.wait()
+        self.drain("time budget")
+        await anyio.sleep(DRAIN_S)
+        asking.cancel()
+
+    # --- plan
+
+    async def _plan(
+        self, output: Output, planned: MemoryObjectSendStream[Planned], slots: anyio.Semaphore
+    ) -> None:
+        async with planned:
+            with anyio.CancelScope() as self._planning:
+                if self._drain_reason is not None:
+                    return
+                with Ledger(home_of(self._job.output.folder), read_only=True, check=False) as ledger:
+                    planner = Planner(self._job, ledger, served=self._served, density=self._density)
+                    async for step in planner.steps():
+                        await slots.acquire()
+                        await planned.send(step)
+
+    # --- fetch
+
+    async def _fetch(
+        self,
+        fetcher: Fetcher,
+        planned_out: MemoryObjectReceiveStream[Planned],
+        fetched_in: MemoryObjectSendStream[Fetched],
+    ) -> None:
+        async with planned_out, fetched_in:
+            async for planned in planned_out:
+                try:
+                    await fetched_in.send(await fetcher.fetch(planned))
+                except (errors.Refused, ContractBroken, StorageError, errors.ConfigError) as error:
+                    self._stop(error)
+                    return
+                except anyio.BrokenResourceError:
+                    return  # the store is gone; it reports
+
+    # --- store
+
+    async def _store(
+        self, output: Output, fetched_out: MemoryObjectReceiveStream[Fetched], slots: anyio.Semaphore
+    ) -> None:
+        waiting: dict[int, Fetched] = {}
+        following = 0
+        try:
+            async with fetched_out:
+                async for fetched in fetched_out:
+                    waiting[fetched.number] = fetched
+                    ready = []
+                    while following in waiting:
+                        ready.append(waiting.pop(following))
+                        following += 1
+                    if ready:
+                        await to_thread.run_sync(self._take, output, ready)
+                        for _ in ready:
+                            slots.release()
+                    elif self._held.is_over:
+                        await to_thread.run_sync(self._spill, output, fetched)
+            # Drained or stopped, some windows never came: what came is kept all the same, the ledger
+            # knows the holes.
+            with anyio.CancelScope(shield=True):
+                if self._is_cancelled:
+                    await to_thread.run_sync(output.abandon)
+                else:
+                    await to_thread.run_sync(
+                        self._take, output, [waiting[number] for number in sorted(waiting)]
+                    )
+                    await to_thread.run_sync(output.close_partition)
+        except StorageError as error:
+            self._stop(error)
+            with anyio.CancelScope(shield=True):
+                await to_thread.run_sync(_quietly, output.abandon)
+
+    def _spill(self, output: Output, fetched: Fetched) -> None:
+        for result in fetched.results:
+            if result.batch is not None:
+                result.batch.spill(lambda: self._spill_path(output))
+
+    def _take(self, output: Output, ready: list[Fetched]) -> None:
+        """Stores windows in their order; runs in a worker thread."""
+        tally = self._tally
+        for result in [result for fetched in ready for result in fetched.results]:
+            if output.current != result.partition:
+                output.close_partition()
+                output.open(result.partition, asked=self._job.span)
+            if result.failed is not None:
+                output.fail(result.failed)
+            elif result.batch is not None:
+                batch = result.batch
+                output.write(batch)
+                tally.records_written += batch.records
+                tally.duplicates += batch.duplicates
+                tally.outside += batch.outside
+                batch.discard()
+
+    # --- the end
+
+    def _end(self, output: Output, total: int) -> Outcome:
+        """Writes the manifest, whatever happened, and says what stands."""
+        job, tally = self._job, self._tally
+        try:
+            if not output.is_told():
+                output.write_manifest()
+        except StorageError as error:
+            self._fatal = self._fatal or error
+        ledger = output.ledger
+        counts = ledger.counts(job.span)
+        gaps = ledger.gaps(job.span)
+        missing = ledger.missing(job.span)
+        todo = sum(windows.count_windows(part, job.resolution, job.time_zone) for part in missing)
+        status, exit_code, message = self._verdict(gaps, missing)
+        return Outcome(
+            status=status,
+            exit_code=exit_code,
+            error=message,
+            out=job.output.url,
+            windows_total=total,
+            windows_done=max(0, total - todo),
+            windows_failed=len(gaps),
+            gaps=gaps,
+            records=counts.records,
+            records_written=tally.records_written,
+            duplicates_dropped=tally.duplicates,
+            outside_window_dropped=tally.outside,
+            bytes_written=output.bytes_written,
+            shards=sum(len(build.receipts) for build in ledger.published()),
+        )
+
+    def _verdict(self, gaps: list[Gap], missing: list[Span]) -> tuple[str, int, str | None]:
+        fatal = self._fatal
+        if isinstance(fatal, HarvesterError):
+            return fatal.status, fatal.exit_code, str(fatal)
+        if fatal is not None:
+            return "error", HarvesterError.exit_code, f"{type(fatal).__name__}: {fatal}"
+        if not missing:
+            return "complete", errors.EXIT_COMPLETE, None
+        if self._drain_reason == "time budget":
+            return "time_budget", errors.EXIT_TIME_BUDGET, "the time given is used up; run again to go on"
+        if self._drain_reason is not None:
+            return "interrupted", errors.EXIT_INTERRUPTED, "stopped before the end; run again to go on"
+        return "gaps", SourceError.exit_code, f"{len(gaps)} window(s) failed; run again to fill them"
+
+    def _outcome_of(self, error: HarvesterError) -> Outcome:
+        return Outcome(
+            status=error.status, exit_code=error.exit_code, error=str(error), out=self._job.output.url
+        )
+
+
+async def _parse(dialect: Dialect, answer: Answer, ask: Ask) -> Page:
+    if len(answer.body) < PARSE_IN_THREAD_BYTES:
+        return dialect.read(answer.body, ask)
+    return await to_thread.run_sync(dialect.read, answer.body, ask)
+
+
+def _quietly(clean_up: Callable[[], None]) -> None:
+    """A clean-up after a storage error may fail for the same reason; the first error is the one to tell."""
+    try:
+        clean_up()
+    except StorageError:
+        return

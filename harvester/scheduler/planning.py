@@ -1,0 +1,117 @@
+"""The plan: what is not yet done, in the order of time, one step after another.
+
+With a fixed resolution the steps are windows. With Auto they are stretches that hold some pages each, sized
+by the density of what has come so far; the first one ends where it shows how dense the records are. The
+plan is made while the run goes on and is never held whole: ten years of quarter hours cost no memory.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from datetime import datetime, timedelta
+from itertools import count
+from typing import Final
+
+from anyio import to_thread
+
+from harvester import windows
+from harvester.job import Job
+from harvester.ledger import Ledger
+from harvester.pages import Served
+from harvester.scheduler.steps import Planned, Sizing
+from harvester.windows import Partition, Resolution, Span, Window
+
+STRETCH_PAGES: Final = 8
+"""Pages in a stretch, on average. Only the last of them is not full, so more would spare requests; fewer
+let more tasks share a short span, and cost less when a run is killed.
+"""
+_ANYWHERE: Final = timedelta(days=36_500)
+
+
+class Density:
+    """Records per second of recorded time, over all that this run has read."""
+
+    def __init__(self) -> None:
+        self._records = 0
+        self._seconds = 0.0
+
+    def note(self, records: int, seconds: float) -> None:
+        self._records += records
+        self._seconds += seconds
+
+    def length_of(self, records: int) -> timedelta | None:
+        """How long a stretch with so many records is; None where nothing is known."""
+        if not self._records:
+            return None
+        seconds = records * self._seconds / self._records
+        return min(_ANYWHERE, timedelta(milliseconds=max(1, round(seconds * 1000))))
+
+
+class Planner:
+    def __init__(self, job: Job, ledger: Ledger, *, served: Served, density: Density) -> None:
+        self._job = job
+        self._ledger = ledger
+        self._served = served
+        self._density = density
+        self._numbers = count()
+
+    async def steps(self) -> AsyncIterator[Planned]:
+        """Every step once. Partitions that a killed run left staged are among them, if only to be
+        published.
+        """
+        for partition in await to_thread.run_sync(self._staged_elsewhere):
+            yield Planned(number=next(self._numbers), partition=partition)
+        if self._job.resolution is Resolution.AUTO:
+            for gap in await to_thread.run_sync(self._ledger.missing, self._job.span):
+                async for step in self._stretches(gap):
+                    yield step
+        else:
+            for partition in self._partitions():
+                for window in await to_thread.run_sync(self._missing, partition):
+                    yield Planned(number=next(self._numbers), partition=partition, window=window)
+
+    def _partitions(self) -> Iterator[Partition]:
+        return windows.partitions(self._job.span, self._job.output.partition_by, self._job.time_zone)
+
+    def _missing(self, partition: Partition) -> list[Window]:
+        part = self._job.span.overlap(Span(start=partition.start, end=partition.end))
+        if part is None:
+            return []
+        return [
+            window for gap in self._ledger.missing(part) for window in self._cut(gap, self._job.resolution)
+        ]
+
+    def _cut(self, span: Span, resolution: Resolution) -> Iterator[Window]:
+        return windows.windows(span, resolution, self._job.time_zone)
+
+    def _staged_elsewhere(self) -> list[Partition]:
+        """Staged partitions in which this run has nothing to read."""
+        named = [self._job.partition_named(name) for name in self._ledger.unfinished()]
+        return [partition for partition in named if not self._missing(partition)]
+
+    async def _stretches(self, gap: Span) -> AsyncIterator[Planned]:
+        cursor = gap.start
+        while cursor < gap.end:
+            if self._served.order_kept is False:
+                for window in self._cut(Span(start=cursor, end=gap.end), Resolution.HOUR):
+                    partition = windows.partition_of(
+                        window.start, self._job.output.partition_by, self._job.time_zone
+                    )
+                    yield Planned(number=next(self._numbers), partition=partition, window=window)
+                return
+            end = self._end_of_stretch(cursor, gap.end)
+            if end is not None:
+                yield Planned(number=next(self._numbers), stretch=Span(start=cursor, end=end))
+                cursor = end
+                continue
+            sizing = Sizing()
+            yield Planned(number=next(self._numbers), stretch=Span(start=cursor, end=gap.end), sizing=sizing)
+            await sizing.told.wait()
+            assert sizing.end is not None
+            cursor = sizing.end
+
+    def _end_of_stretch(self, start: datetime, last: datetime) -> datetime | None:
+        """None where nobody knows yet how dense the records are. No short rest is left behind."""
+        page = min(self._served.limit, self._served.whole_page or self._served.limit)
+        length = self._density.length_of(STRETCH_PAGES * page)
+        if length is None:
+            return None
+        return last if last - start < length * 1.5 else start + length

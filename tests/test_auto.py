@@ -1,0 +1,118 @@
+"""resolution = "Auto": stretches sized by what is in them; exact, and with few more requests than full pages."""
+
+from datetime import timedelta
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from harvester.testing.server import Simulator
+from harvester.testing.settings import Settings
+from harvester.verify import verify
+from harvester.windows import Resolution, Span
+from tests.harvesting import DAY, START, World, digests, live, manifest
+
+AUTO: dict[str, Any] = {"resolution": Resolution.AUTO}
+
+
+@pytest.mark.parametrize("page_size", [25, 100, 1000])
+@pytest.mark.parametrize("rhythm", ["business", "flat", "bursty"])
+def test_auto_gives_the_bytes_of_hour_windows(tmp_path: Path, page_size: int, rhythm: str) -> None:
+    async def story(world: World) -> None:
+        await world.run(out=tmp_path / "hours")
+        outcome = await world.run(**AUTO, page_size=page_size)
+        assert outcome.exit_code == 0, outcome.error
+        assert not world.difference()
+        assert digests(world.out) == digests(tmp_path / "hours")
+        assert verify(world.out).is_good
+
+    live(tmp_path, story, rhythm=rhythm, cluster=60)
+
+
+@pytest.mark.parametrize("records", [2_000, 20_000])
+def test_auto_asks_for_few_more_pages_than_are_full(tmp_path: Path, records: int) -> None:
+    """The goal for pages of 1000 and 20,000 to 2,000,000 records, here with a tenth of both."""
+
+    async def playing() -> None:
+        span = Span(start=START, end=START + 30 * DAY)
+        async with Simulator(Settings(records=records, end=span.end)).start() as simulator:
+            world = World(simulator, tmp_path / "out")
+            outcome = await world.run(**AUTO, span=span)
+            assert outcome.exit_code == 0
+            assert not world.difference(span=span)
+            assert world.requests() <= 1.25 * ceil(records / 100) + 1
+
+    anyio.run(playing)
+
+
+def test_years_of_nothing_cost_one_request_or_two(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        span = Span(start=START + 400 * DAY, end=START + 1400 * DAY)
+        outcome = await world.run(**AUTO, span=span)
+        assert outcome.exit_code == 0
+        assert world.requests() <= 2
+        assert manifest(world.out)["complete"]
+
+    live(tmp_path, story, records=10)
+
+
+MISCHIEF: list[list[dict[str, Any]]] = [
+    [{"page_cap": 37}],
+    [{"ends": "exclusive"}],
+    [{"ends": "seconds"}],
+    [{"order": "ignored"}],
+    [{"order": "ties"}],
+    [{"order": "shuffled"}],
+    [{"order": "descending"}],
+    [{"duplicates": 0.1}],
+    [{"versions": 0.1}],
+    [{"limit_refused": 40}],
+    [{"offset_refused": 50}],
+    [{"offset_ignored": True}],
+    [{"more_than_limit": 3}],
+    [{"window_refused_s": 7200}],
+    [{"rows_refused": 90}],
+    [{"result_code": 5, "share": 0.2}],
+    [{"body": "html", "share": 0.2}],
+    [{"status": 500, "share": 0.1}, {"page_cap": 41}, {"duplicates": 0.05}, {"ends": "exclusive"}],
+]
+
+
+@pytest.mark.parametrize(
+    "faults", MISCHIEF, ids=lambda faults: "+".join(next(iter(fault)) for fault in faults)
+)
+def test_auto_is_exact_whatever_the_server_does(tmp_path: Path, faults: list[dict[str, Any]]) -> None:
+    async def story(world: World) -> None:
+        outcome = await world.run(**AUTO, transport={"max_attempts": 12})
+        assert outcome.exit_code == 0, (outcome.error, outcome.gaps)
+        assert not world.difference()
+
+    live(tmp_path, story, records=400, cluster=60, faults=tuple(faults))
+
+
+def test_a_poisoned_hour_is_narrowed_down_and_the_rest_is_there(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        await world.run(out=tmp_path / "clean", **AUTO)
+        poisoned = START + timedelta(hours=30, minutes=10)
+        world.simulator.set_faults(
+            [
+                {
+                    "status": 500,
+                    "start": poisoned.isoformat(),
+                    "end": (poisoned + timedelta(minutes=5)).isoformat(),
+                }
+            ]
+        )
+        outcome = await world.run(**AUTO, transport={"max_attempts": 2})
+        assert (outcome.status, outcome.exit_code) == ("gaps", 3)
+        lost = sum((gap.end - gap.start for gap in outcome.gaps), timedelta())
+        assert lost <= timedelta(hours=2)
+        assert any(gap.start <= poisoned < gap.end for gap in outcome.gaps)
+        world.simulator.set_faults([])
+        assert (await world.run(**AUTO)).exit_code == 0
+        assert not world.difference()
+        assert digests(world.out) == digests(tmp_path / "clean")
+
+    live(tmp_path, story)
