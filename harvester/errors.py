@@ -23,9 +23,9 @@
         ├── Locked                     8   another run holds the output
         └── OtherJob                   8   the output belongs to another job
 
-The class answers "try again?" (is it a TransientError) and "which exit code?". Nobody searches a
-message's text.
-A message says what happened, to which window or file, and what to do next; it never holds a token or a body.
+The class answers "try again?" (is it a TransientError) and "which exit code?". Nobody searches a message's
+text. A message says what happened, to which window or file, and what to do next; it never holds a token or
+a body.
 """
 
 from typing import ClassVar

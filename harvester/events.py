@@ -1,7 +1,7 @@
 """What happened, told in the past tense: frozen facts that rooms emit and telemetry listens to.
 
-A room is handed one `Emit` and calls it; it never knows who listens. A listener must not raise and must
-not block.
+A room is handed one `Emit` and calls it; it never knows who listens. A listener must not raise and must not
+block.
 """
 
 from collections.abc import Callable

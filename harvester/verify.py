@@ -1,8 +1,9 @@
 """verify: does the output hold what its manifest and its ledger say, to the byte?
 
 Read from the files themselves: SHA-256, sizes, counts, order, the partition of every record, and each key
-once in the whole output. Keys are compared over digests in files of a temporary folder, bucket by bucket, so
-memory does not grow with the output. Nothing is written to the output and nothing is asked of the source.
+once in the whole output. Keys are compared over digests in files of a temporary folder, bucket by bucket,
+so memory does not grow with the output. Nothing is written to the output and nothing is asked of the
+source.
 """
 
 import hashlib
@@ -20,10 +21,9 @@ from harvester.dialects import Key, Row
 from harvester.errors import ConfigError, StorageError, VerificationFailed
 from harvester.ledger import Build, Ledger, home_of, is_begun
 from harvester.output import Manifest, ManifestShard, read_manifest
-from harvester.output.folder import named_partition
 from harvester.output.manifest import iso, success_stands
 from harvester.shards import naming, read_lines
-from harvester.windows import Partition, Span
+from harvester.windows import Partition, Span, partition_named
 
 _Read = Callable[[bytes], Row]
 _BUCKETS: Final = 64
@@ -202,7 +202,7 @@ class _Verifier:
             for shard in manifest.shards:
                 if self._file(shard):
                     readable.append(shard)
-                    partition = named_partition(shard.partition, by, time_zone)
+                    partition = partition_named(shard.partition, by, time_zone)
                     counted[shard.partition] = counted.get(shard.partition, 0) + self._records(
                         shard, partition, read, keys, last
                     )

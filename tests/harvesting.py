@@ -56,7 +56,11 @@ def settings(out: Path, url: str = "http://127.0.0.1:9", **other: Any) -> Job:
     }
     return replace(
         Job(
-            dialect=dialect.select(time_zone=zone, resolution=resolution.value, **other.pop("select", {})),
+            dialect=dialect.select(
+                time_zone=zone,
+                resolution=None if resolution is Resolution.AUTO else resolution.value,
+                **other.pop("select", {}),
+            ),
             span=other.pop("span", SPAN),
             time_zone=ZoneInfo(zone),
             resolution=resolution,

@@ -391,7 +391,6 @@ def test_a_value_that_cannot_be(key: str, literal: str, what: str) -> None:
     ("key", "literal"),
     [
         ("output.format", '"parquet"'),
-        ("span.resolution", '"Auto"'),
         ("output.pseudonymise", '["ANI"]'),
         ("output.url", '"s3://bucket/prefix"'),
         ("output.url", '"gs://bucket"'),

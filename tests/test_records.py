@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from harvester import dialects
 from harvester.dialects import Reject, Row
-from harvester.records import Batch, Gather, Held, _equal_ones
+from harvester.records.gather import Batch, Gather, Held, _equal_ones
 from harvester.windows import Window
 
 DIALECT = dialects.load("interactions").select()

@@ -5,12 +5,12 @@ from pathlib import Path
 import anyio
 import pytest
 
-from harvester import scheduler
 from harvester.errors import StorageError
 from harvester.ledger import Ledger
 from harvester.output import Output
 from harvester.records import Batch
 from harvester.scheduler import Harvest
+from harvester.scheduler import harvest as scheduler
 from harvester.shards.disk import Disk
 from harvester.verify import verify
 from tests.harvesting import World, digests, live, manifest
