@@ -132,7 +132,7 @@ def test_every_command_has_help_with_an_example(name: str, capsys: pytest.Captur
         (["run", "job.toml", "-q", "-v"], "not allowed with"),
         (["plan", "job.toml", "--sample"], "not available in this version"),
         (["plan", "job.toml", "--records", "-1"], "--records"),
-        (["verify", "out", "--source", "job.toml"], "not available in this version"),
+        (["verify", "out", "--source", "job.toml"], "there is no output here"),
         (["verify", "out"], "there is no output here"),
         (["status", "out"], "there is nothing here"),
         (["status", "."], "no harvest was begun here"),

@@ -21,7 +21,9 @@ COMMANDS: Final = {
     "status": Command(
         "harvester.cli.status", "what of an output is done, open or failed; also while a run goes on"
     ),
-    "verify": Command("harvester.cli.verify", "the files of an output against its manifest and its ledger"),
+    "verify": Command(
+        "harvester.cli.verify", "the files of an output against its manifest and its ledger, or the source"
+    ),
     "simulate": Command(
         "harvester.testing.command", "serve the Reporting API on this machine, with data and faults"
     ),
