@@ -94,7 +94,8 @@ def _state(status: Status) -> str:
         return "complete: everything asked for is proven"
     if status.staged_partitions:
         begun = len(status.staged_partitions)
-        return f"being written, or cut short: {begun:,} partitions are begun and not yet published"
+        partitions = "1 partition is" if begun == 1 else f"{begun:,} partitions are"
+        return f"being written, or cut short: {partitions} begun and not yet published"
     if status.windows_failed:
         return "has gaps; run the job again to fill them"
     return "not finished; run the job again to go on"

@@ -50,6 +50,7 @@ class Counters:
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self.started = clock()
+        self.is_begun = False
         self.windows = 0
         self.windows_done = 0
         self.windows_failed = 0
@@ -96,6 +97,7 @@ class Counters:
     def __call__(self, event: events.Event) -> None:
         match event:
             case events.RunStarted():
+                self.is_begun = True
                 self.windows = event.windows
                 self.done_before = event.done_before
             case events.PageFetched():

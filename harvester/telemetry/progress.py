@@ -54,7 +54,8 @@ class _Foot:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         counters = self._counters
         if not counters.windows:
-            yield Text("starting", style="dim")
+            if not counters.is_begun:
+                yield Text("starting", style="dim")
             return
         done = counters.windows_done + counters.windows_failed
         parts = [
