@@ -163,11 +163,12 @@ def test_a_401_is_final_for_a_token_file_that_never_worked(tmp_path: Path) -> No
     (tmp_path / "token").write_text("wrong")
     server = Server("old")
 
-    async def main() -> None:
+    async def main() -> float:
         with pytest.raises(Refused):
             await auth(server, from_file(tmp_path / "token")).send(ASK)
+        return anyio.current_time()
 
-    run(main)
+    assert run(main) < 1.1
     assert len(server.came) == 1
 
 

@@ -293,11 +293,13 @@ def test_whoever_is_served_ends_the_outage_for_all() -> None:
     old = door.leave(0.0) or 0
     door.served(old)
     door.leave(0.0), door.leave(0.0)
-    door.shut(old, 0.0, 9.0)
+    door.shut(old, 0.0, None)
     door.served(old)  # it left before the pause and was served all the same
-    door.shut(door.leave(9.0) or -1, 9.0, 9.0)
-    door.shut(door.leave(18.0) or -1, 18.0, 9.0)
+    door.shut(door.leave(9.0) or -1, 9.0, None)
+    door.shut(door.leave(18.0) or -1, 18.0, None)
     assert door.given_up == 0
+    door.shut(door.leave(27.0) or -1, 27.0, None)
+    assert door.given_up == 1
 
 
 # --- the layer

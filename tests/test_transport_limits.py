@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from harvester.errors import Throttled
-from harvester.transport import LOOP_CLOCK, Pace, TransportSettings, pace_of
+from harvester.transport import LOOP_CLOCK, LoopClock, Pace, TransportSettings, pace_of
 from harvester.transport.gate import Door, Gate
 from harvester.transport.learned import DEAF_S, HOLD_S, MARGIN, STUBBORN, Learned, Phase, Rate
 from harvester.transport.limits import MAX_STEPS_DOWN, SLOWER, STEP_UP_AFTER_S, Concurrency, Steady
@@ -135,9 +135,10 @@ def test_a_named_rate_is_used_fully_and_evenly(rate: float) -> None:
     assert min(gaps_s) * rate > 0.55
 
 
-def test_a_server_that_counts_strictly_costs_a_few_429s_and_a_little_of_the_rate() -> None:
-    server = Bucket(20, 1)
-    harvest(server, lambda: Steady(20), until_s=40)
+@pytest.mark.parametrize("rate", [5, 20])
+def test_a_server_that_counts_strictly_costs_a_few_429s_and_a_little_of_the_rate(rate: float) -> None:
+    server = Bucket(rate, 1)
+    harvest(server, lambda: Steady(rate), until_s=800 / rate)
     assert server.used_after(0) > 0.8
     assert server.refused_share() < 0.005
 
@@ -290,6 +291,32 @@ def test_it_holds_longer_each_time_before_it_probes() -> None:
         now_s += 10
         rate.throttled(now_s)
     assert holds_s == pytest.approx([HOLD_S, HOLD_S, HOLD_S * 2], abs=0.3)
+
+
+def test_a_turn_wakes_one_task_and_they_come_in_the_order_in_which_they_asked() -> None:
+    class Counting(LoopClock):
+        sleeps = 0
+
+        async def sleep(self, seconds: float, /) -> None:
+            self.sleeps += 1
+            await super().sleep(seconds)
+
+    clock, order = Counting(), list[int]()
+
+    async def main() -> None:
+        pace = Learned(Rate.remembered(10.0), clock)
+
+        async def one(number: int) -> None:
+            await pace.turn()
+            order.append(number)
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(10):
+                tasks.start_soon(one, number)
+
+    run(main)
+    assert order == list(range(10))
+    assert clock.sleeps == 9
 
 
 def test_a_rate_that_is_not_needed_does_not_grow() -> None:

@@ -64,6 +64,7 @@ def test_the_budget_lets_its_reserve_go_at_once_and_then_a_trickle() -> None:
 
 def test_the_budget_is_filled_by_good_answers_and_by_time_but_not_beyond_its_reserve() -> None:
     budget = Budget()
+    budget.draw(1000.0)
     for _ in range(1000):
         budget.answered()
     assert [budget.draw(1000.0) for _ in range(int(RESERVE) + 1)][-1] > 0

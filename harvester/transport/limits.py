@@ -70,9 +70,8 @@ class Steady:
         return None
 
     async def turn(self) -> None:
-        async with (
-            self._queue
-        ):  # one waits at the limiter: who waited at an old one would leave beside the new
+        async with self._queue:
+            # One waits at the limiter: more would leave an old one beside those who leave the new one.
             await self._limiter.acquire()
 
     def answered(self, now_s: float, /) -> None:
