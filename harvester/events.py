@@ -18,6 +18,11 @@ class RunStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RequestSent:
+    """A request left for the source: each try of each page is one, whatever comes of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PageFetched:
     """A good page came. `received_bytes` is its size on the wire, `decoded_bytes` after decompression."""
 
@@ -127,6 +132,7 @@ class RunEnded:
 
 Event = (
     RunStarted
+    | RequestSent
     | PageFetched
     | RequestFailed
     | Paused

@@ -400,6 +400,20 @@ def test_a_span_that_is_not_over_is_pointed_out(job: str, capsys: pytest.Capture
     assert "span_is_not_over" in [line["event"] for line in log]
 
 
+def test_every_request_that_left_is_counted(
+    job: str, simulator: Simulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for fault in (
+        {"status": 500, "share": 0.3},
+        {"result_code": 5, "share": 0.3},
+        {"status": 400, "share": 0.1},
+    ):
+        simulator.set_faults([fault])
+        before = simulator.stats.requests
+        told = run("--out", "-".join(fault), capsys=capsys)[1]
+        assert told["requests"] == simulator.stats.requests - before
+
+
 def test_no_token_is_wrong_usage_and_touches_nothing(
     job: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -396,7 +396,7 @@ def test_the_pace_hears_of_a_volley_once_and_never_of_an_unreachable_server() ->
 def test_a_failure_of_one_request_pauses_nobody(error: TransientError) -> None:
     server = Server(None, error, latency_s=1.0)
     _, events = through_the_gate(server, 4)
-    assert events == []
+    assert [event for event in events if isinstance(event, Paused)] == []
     assert server.came_s == [0, 1, 1, 2]
 
 
@@ -436,7 +436,7 @@ def test_an_outage_sends_all_away_who_wait_and_says_what_it_was() -> None:
         "Connection refused" in str(outcome) for outcome in outcomes if isinstance(outcome, OutageOutlived)
     )
     assert server.came_s == [0, 0.5]
-    assert len(events) == 2
+    assert sum(isinstance(event, Paused) for event in events) == 2
 
 
 def test_a_cancelled_knock_lets_the_next_one_knock() -> None:

@@ -100,12 +100,12 @@ class Counters:
                 self.is_begun = True
                 self.windows = event.windows
                 self.done_before = event.done_before
-            case events.PageFetched():
+            case events.RequestSent():
                 self.requests += 1
+            case events.PageFetched():
                 self.received_bytes += event.received_bytes
                 self.decoded_bytes += event.decoded_bytes
             case events.RequestFailed():
-                self.requests += 1
                 self.retries += 1
                 self.throttled += event.error == "Throttled"
             case events.Paused():

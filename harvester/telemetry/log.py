@@ -27,6 +27,7 @@ LONGEST_TRACE = 20_000
 
 LEVELS: Mapping[type[events.Event], int] = {
     events.RunStarted: logging.INFO,
+    events.RequestSent: logging.DEBUG,
     events.PageFetched: logging.DEBUG,
     events.RequestFailed: logging.WARNING,
     events.Paused: logging.WARNING,
