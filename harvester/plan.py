@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from harvester.job import Job
 from harvester.ledger import Ledger, home_of, is_begun
-from harvester.windows import Span, count_windows
+from harvester.windows import Resolution, Span, count_windows
 
 RECORD_BYTES: Final = 3000
 """An interaction is 3 KB of JSON; of other datasets the ledger knows better once a little was harvested."""
@@ -156,6 +156,13 @@ def _requests(job: Job, records: Range, to_ask: int, assumptions: list[str]) -> 
     if job.dialect.paging == "none":
         assumptions.append("requests: one a window, this source has no pages")
         return Range(least=to_ask, most=to_ask)
+    if job.resolution is Resolution.AUTO:
+        assumptions.append(
+            f"requests: one per {job.page_size:,} records, since windows size themselves; at most a quarter more "
+            "and one for each day; no retries"
+        )
+        least = max(min(1, to_ask), ceil(records.least / job.page_size))
+        return Range(least=least, most=ceil(1.25 * records.most / job.page_size) + to_ask)
     new_per_page = max(1, job.page_size - 1)
     assumptions.append(
         f"requests: at least one a window and one per {new_per_page:,} records; at most one more a window, "

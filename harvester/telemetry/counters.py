@@ -112,11 +112,13 @@ class Counters:
                 self.paused_until = max(self.paused_until, self._clock() + event.wait_s)
                 self.paused_for = event.reason
             case events.WindowDone():
+                self._settled()
                 self.windows_done += 1
                 self.records += event.records
                 self._recent_records.at(self.records)
                 self._recent_windows.at(self.windows_done + self.windows_failed)
             case events.WindowFailed():
+                self._settled()
                 self.windows_failed += 1
                 self._recent_windows.at(self.windows_done + self.windows_failed)
             case events.RecordQuarantined():
@@ -125,3 +127,7 @@ class Counters:
                 self.draining = event.reason
             case _:
                 pass
+
+    def _settled(self) -> None:
+        """Windows that size themselves may become more than were foreseen."""
+        self.windows = max(self.windows, self.windows_done + self.windows_failed + 1)
