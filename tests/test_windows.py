@@ -41,7 +41,8 @@ from harvester.windows import (
     zone,
 )
 
-QUARTER_HOUR, HOUR, DAY = Resolution
+QUARTER_HOUR, HOUR, DAY, AUTO = Resolution
+PERIODS = (QUARTER_HOUR, HOUR, DAY)
 STEP = {QUARTER_HOUR: timedelta(minutes=15), HOUR: timedelta(hours=1), DAY: timedelta(days=1)}
 ZONES = sorted(zoneinfo.available_timezones() - {"localtime"})
 SECOND = timedelta(seconds=1)
@@ -245,7 +246,7 @@ def test_no_stretch_of_any_clock_is_so_short_that_it_could_be_overlooked() -> No
             assert following.at - jump.at > 2 * timedelta(seconds=room._LOOK_S), (name, jump)
 
 
-@pytest.mark.parametrize("resolution", Resolution)
+@pytest.mark.parametrize("resolution", PERIODS)
 def test_a_clock_that_goes_and_comes_back_within_a_week_is_not_overlooked(resolution: Resolution) -> None:
     for name, start, end in (
         ("America/Recife", "2000-10-01T00:00:00", "2000-10-20T00:00:00"),
@@ -259,7 +260,7 @@ def test_a_clock_that_goes_and_comes_back_within_a_week_is_not_overlooked(resolu
 
 moments = st.integers(0, 320 * 366 * 86_400_000).map(lambda ms: utc("1800-01-01T00:00:00") + ms * MILLISECOND)
 zones = st.sampled_from(ZONES).map(ZoneInfo)
-resolutions = st.sampled_from(Resolution)
+resolutions = st.sampled_from(PERIODS)
 bys: st.SearchStrategy[By] = st.sampled_from(["day", "month"])
 
 
@@ -589,7 +590,7 @@ def test_the_ends_of_the_calendar_are_refused_and_not_stumbled_over(end: datetim
             use()
 
 
-@pytest.mark.parametrize("resolution", Resolution)
+@pytest.mark.parametrize("resolution", PERIODS)
 @pytest.mark.parametrize("name", ["UTC", "Pacific/Apia", "America/New_York"])
 def test_up_to_the_ends_everything_works(name: str, resolution: Resolution) -> None:
     span = span_of("0002-01-01T00:00:00", "0002-01-03T12:00:00")
@@ -638,8 +639,10 @@ def test_zones_come_from_the_package_where_the_system_has_none() -> None:
 
 
 def test_a_resolution_is_read_as_the_api_spells_it() -> None:
-    assert [Resolution.parse(text) for text in ("QuarterHour", "Hour", "Day")] == list(Resolution)
-    with pytest.raises(ValueError, match="resolution 'hour' is not known; known are QuarterHour, Hour, Day"):
+    assert [Resolution.parse(text) for text in ("QuarterHour", "Hour", "Day", "Auto")] == list(Resolution)
+    with pytest.raises(
+        ValueError, match="resolution 'hour' is not known; known are QuarterHour, Hour, Day, Auto"
+    ):
         Resolution.parse("hour")
 
 
@@ -710,3 +713,10 @@ def test_an_overlap_is_what_both_spans_have(one: Span, other: Span) -> None:
     overlap = one.overlap(other)
     assert overlap == other.overlap(one)
     assert seconds([overlap] if overlap else []) == seconds([one]) & seconds([other])
+
+
+def test_windows_that_size_themselves_have_the_edges_of_days_where_edges_are_needed() -> None:
+    berlin = zone("Europe/Berlin")
+    span = Span(start=datetime(2024, 3, 30, 5, tzinfo=UTC), end=datetime(2024, 4, 2, 7, tzinfo=UTC))
+    assert list(windows(span, AUTO, berlin)) == list(windows(span, DAY, berlin))
+    assert count_windows(span, AUTO, berlin) == 5
