@@ -158,8 +158,8 @@ def _requests(job: Job, records: Range, to_ask: int, assumptions: list[str]) -> 
         return Range(least=to_ask, most=to_ask)
     if job.resolution is Resolution.AUTO:
         assumptions.append(
-            f"requests: one per {job.page_size:,} records, since windows size themselves; at most a quarter more "
-            "and one for each day; no retries"
+            f"requests: one per {job.page_size:,} records, since windows size themselves; at most "
+            "a quarter more and one for each day; no retries"
         )
         least = max(min(1, to_ask), ceil(records.least / job.page_size))
         return Range(least=least, most=ceil(1.25 * records.most / job.page_size) + to_ask)

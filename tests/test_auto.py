@@ -1,4 +1,4 @@
-"""resolution = "Auto": stretches sized by what is in them; exact, and with few more requests than full pages."""
+"""resolution = "Auto": stretches sized by what is in them, exact, with few more requests than full pages."""
 
 from datetime import timedelta
 from math import ceil

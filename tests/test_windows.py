@@ -719,4 +719,4 @@ def test_windows_that_size_themselves_have_the_edges_of_days_where_edges_are_nee
     berlin = zone("Europe/Berlin")
     span = Span(start=datetime(2024, 3, 30, 5, tzinfo=UTC), end=datetime(2024, 4, 2, 7, tzinfo=UTC))
     assert list(windows(span, AUTO, berlin)) == list(windows(span, DAY, berlin))
-    assert count_windows(span, AUTO, berlin) == 5
+    assert count_windows(span, AUTO, berlin) == 4
