@@ -15,6 +15,9 @@ COMMANDS: Final = {
     "plan": Command(
         "harvester.cli.plan", "what a run would ask: windows, requests, bytes and time; asks nothing"
     ),
+    "probe": Command(
+        "harvester.cli.probe", "what the source does where its description is silent, measured; asks gently"
+    ),
     "config": Command("harvester.cli.config", "each setting of a job, its value and where that came from"),
     "status": Command(
         "harvester.cli.status", "what of an output is done, open or failed; also while a run goes on"
@@ -28,7 +31,6 @@ COMMANDS: Final = {
 }
 
 LATER: Final = {
-    "probe": "`harvester plan` tells what a run would ask",
     "refresh": "harvest the span again into a new folder",
     "report": "`harvester status` shows what is done, open and failed",
     "merge": "one run harvests the whole span",

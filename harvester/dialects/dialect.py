@@ -81,6 +81,11 @@ class Dialect:
         return tuple(self.declaration.resolutions)
 
     @property
+    def places(self) -> frozenset[str]:
+        """The parameters that a request has a place for, by name: start, limit, filter and their kin."""
+        return self._requests.places
+
+    @property
     def order_by(self) -> str | None:
         return self.selection.order_by
 
@@ -106,7 +111,7 @@ class Dialect:
         told = msgspec.to_builtins(self.declaration)
         told["answer"] = told["answer"]["records"]
         told["defaults"].pop("order_by")
-        for name in ("paging", "widen_s", "max_page_size", "ends", "time"):
+        for name in ("paging", "widen_s", "max_page_size", "ends", "time", "relative"):
             told.pop(name)
         return sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()
 

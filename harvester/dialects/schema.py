@@ -96,6 +96,16 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Relative:
+    """[relative]: members of the body that ask for periods counted from now (-1: the last whole one), where
+    the source knows them beside a range. Only `probe` asks so, to compare calendars."""
+
+    start: str
+    end: str
+    zone: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Declaration:
     request: Asking
     answer: Envelope = Envelope()
@@ -104,6 +114,7 @@ class Declaration:
     time: Times = Times()
     resolutions: dict[str, str | int] = field(default_factory=dict)
     """How each resolution that the source knows is written."""
+    relative: Relative | None = None
     paging: Literal["offset", "none"] = "offset"
     membership: Literal["date", "window"] = "date"
     """date: a record belongs where its date field falls. window: it belongs to the window that was asked for.
