@@ -7,12 +7,13 @@ and compares it with what comes (`Recheck`). Pure: bytes in, values out.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from itertools import pairwise
+from typing import Any, Final, Literal
 
 import msgspec
 import orjson
 
-from harvester.dialects import Page
+from harvester.dialects import Ask, Page
 
 FORMAT_VERSION: Final = 1
 FILE: Final = "_harvest/contract.json"
@@ -51,6 +52,12 @@ class Contract:
         known = self.value("largest_page")
         return known if self.value("limit") in ("cut", "refused") and isinstance(known, int) else None
 
+    @property
+    def keeps_order(self) -> bool | None:
+        """False where rows do not come in the order asked for; never True: a run has to see that itself."""
+        told = {self.value("order"), self.value("order_by_date")}
+        return False if told & {"not kept", "descending", "refused"} else None
+
     def encode(self) -> bytes:
         told = msgspec.to_builtins(self)
         return orjson.dumps(told, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
@@ -77,38 +84,52 @@ class Change:
 
 
 class Recheck:
-    """Compares what comes with the contract; each fact is told once."""
+    """Compares what comes with the contract; each fact is told once. `limit` is what a run begins to ask."""
 
-    def __init__(self, contract: Contract) -> None:
+    def __init__(self, contract: Contract, *, limit: int) -> None:
         self._contract = contract
+        self._limit = limit
         self._told: set[str] = set()
-        self._asked: set[int] = set()
+        self._asked = {limit}
 
-    def page(self, limit: int, page: Page) -> list[Change]:
-        """A page came for an ask with this limit."""
-        self._asked.add(limit)
+    def page(self, ask: Ask, page: Page, *, by: Literal["key", "date"] | None) -> list[Change]:
+        """A page came; `by` is the order that it was asked for in."""
+        known, changes = self._contract, []
+        self._asked.add(ask.limit)
         items = len(page.rows) + len(page.rejects)
-        if items <= limit or self._contract.value("limit") in ("ignored", None):
-            return []
-        return self._once("limit", f"{items} records where {limit} were asked for")
+        if items > ask.limit and known.value("limit") not in ("ignored", None):
+            changes += self._once("limit", f"{items:,} records where {ask.limit:,} were asked for")
+        if not page.rows:
+            return changes
+        times = [row[0] for row in page.rows]
+        if known.value("ends") in ("exclusive", "open") and ask.end in times:
+            changes += self._once("ends", "a record of the very end of a range is inside")
+        is_outside = min(times) < ask.start or max(times) > ask.end
+        if is_outside and known.value("sub_second") == "compared":
+            changes += self._once("sub_second", "records of outside the range asked for")
+        fact = {"key": "order", "date": "order_by_date", None: ""}[by]
+        if known.value(fact) == "ascending" and fact not in self._told:
+            values: list[Any] = times if by == "date" else [row[1] for row in page.rows]
+            if any(other < one for one, other in pairwise(values)):
+                changes += self._once(fact, "rows in another order than asked for")
+        return changes
 
-    def served(
-        self, *, limit: int, caps: Iterable[int], offset_ignored: bool, order_kept: bool | None
-    ) -> list[Change]:
-        """What all readers together have seen; `caps` are sizes of pages after which more followed."""
+    def served(self, *, limit: int, caps: Iterable[int], offset_ignored: bool) -> list[Change]:
+        """What all readers together have seen; `limit` is asked for now, `caps` are sizes of pages after
+        which more followed."""
         changes: list[Change] = []
-        contract, most = self._contract, max(self._asked, default=0)
-        if self._asked and contract.value("limit") is not None:
-            cut = sorted(cap for cap in caps if cap < min(self._asked) and cap not in self._asked)
-            if cut and (contract.largest_page or most) > cut[-1]:
-                changes += self._once("limit", f"pages cut to {cut[-1]} records")
-            if limit < min(self._asked):
-                changes += self._once("limit", f"a page of {min(self._asked)} records is refused")
-        if offset_ignored and contract.value("offset") == "works":
+        known = self._contract
+        if known.value("limit") in ("honoured", "cut", "refused"):
+            short = [cap for cap in caps if cap < min(self._asked)]
+            if short:
+                words = (
+                    f"a page of {max(short):,} records was not the last, with a Limit of {min(self._asked):,}"
+                )
+                changes += self._once("limit", words)
+            if limit < self._limit:
+                changes += self._once("limit", f"a page of {self._limit:,} records is refused")
+        if offset_ignored and known.value("offset") == "works":
             changes += self._once("offset", "the same page for every offset")
-        kept = contract.value("order") in ("ascending", "descending")
-        if order_kept is False and kept:
-            changes += self._once("order", "rows in another order than asked for")
         return changes
 
     def _once(self, fact: str, seen: str) -> list[Change]:

@@ -118,6 +118,15 @@ class PartitionPublished:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ContractChanged:
+    """The source does something else than `harvester probe` has found: the run goes on by what it sees."""
+
+    fact: str
+    known: str
+    seen: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DrainBegan:
     """No new window is begun; what is under way is finished, sealed and committed."""
 
@@ -143,6 +152,7 @@ Event = (
     | WindowFailed
     | ShardSealed
     | PartitionPublished
+    | ContractChanged
     | DrainBegan
     | RunEnded
 )

@@ -2,8 +2,9 @@
 
 from harvester.pages.layer import Parse, Read
 from harvester.pages.reader import Pages, Turn, Unsorted
+from harvester.pages.rechecked import Rechecked
 from harvester.pages.seek import Seek
 from harvester.pages.served import Served
 from harvester.pages.walk import Verdict, Walk
 
-__all__ = ["Pages", "Parse", "Read", "Seek", "Served", "Turn", "Unsorted", "Verdict", "Walk"]
+__all__ = ["Pages", "Parse", "Read", "Rechecked", "Seek", "Served", "Turn", "Unsorted", "Verdict", "Walk"]

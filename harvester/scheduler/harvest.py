@@ -29,18 +29,20 @@ from anyio import to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from harvester import errors, windows
+from harvester.contract import Recheck
 from harvester.dialects import Ask, Dialect, Page
 from harvester.errors import ContractBroken, HarvesterError, SourceError, StorageError
 from harvester.events import DrainBegan, Emit, RunStarted, nobody
 from harvester.job import Job, Outcome
 from harvester.ledger import Gap, Ledger, home_of
 from harvester.output import Output
-from harvester.pages import Pages, Read, Served
+from harvester.pages import Pages, Read, Rechecked, Served
 from harvester.records import Held
 from harvester.scheduler.fetching import Fetcher
+from harvester.scheduler.known import begin_with, known_contract
 from harvester.scheduler.planning import Density, Planner
 from harvester.scheduler.steps import Fetched, Planned
-from harvester.transport import LOOP_CLOCK, Answer, Clock, Session, pace_of, stack
+from harvester.transport import LOOP_CLOCK, Answer, Clock, Layer, Session, pace_of, stack
 from harvester.windows import Span
 
 LOOKAHEAD: Final = 4
@@ -179,11 +181,13 @@ class Harvest:
         learned = output.ledger.learned().get("rate")
         access = replace(job.transport, initial_rate=learned)
         pace = pace_of(access, self._clock)
+        contract = await to_thread.run_sync(known_contract, job, self._emit)
+        recheck = None if contract is None else begin_with(contract, self._served)
         async with Session(access) as session:
             layer = stack(
                 session,
                 access,
-                read=self._reading,
+                read=lambda inner: self._reading(inner, recheck),
                 emit=self._emit,
                 rng=self._rng,
                 clock=self._clock,
@@ -232,8 +236,12 @@ class Harvest:
     def _spill_path(self, output: Output) -> Path:
         return output.spill_path(str(next(self._spills)))
 
-    def _reading(self, inner: Any) -> Read:
-        return Read(self._job.dialect, inner, parse=_parse, emit=self._emit)
+    def _reading(self, inner: Any, recheck: Recheck | None) -> Layer[Ask, Page]:
+        dialect, emit = self._job.dialect, self._emit
+        read = Read(dialect, inner, parse=_parse, emit=emit)
+        if recheck is None:
+            return read
+        return Rechecked(read, recheck, dialect=dialect, served=self._served, emit=emit)
 
     async def _watch(self, asking: anyio.CancelScope) -> None:
         """Ends the run in time: a drain when its duration is used up, a stop when the drain takes too

@@ -38,6 +38,7 @@ LEVELS: Mapping[type[events.Event], int] = {
     events.WindowFailed: logging.ERROR,
     events.ShardSealed: logging.INFO,
     events.PartitionPublished: logging.INFO,
+    events.ContractChanged: logging.WARNING,
     events.DrainBegan: logging.WARNING,
     events.RunEnded: logging.INFO,
 }

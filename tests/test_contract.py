@@ -1,0 +1,180 @@
+"""A contract: what a run begins with, and what it tells when the source does something else."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from harvester import events
+from harvester.contract import FILE, Change, Contract, Fact, Recheck
+from harvester.dialects import Ask, Page, Row
+from harvester.probe import probe, write
+from harvester.windows import Resolution
+from tests.harvesting import START, HastyClock, World, live
+
+HOUR = timedelta(hours=1)
+MS = timedelta(milliseconds=1)
+
+
+def contract(**facts: Any) -> Contract:
+    told = tuple(Fact(name=name, value=value, told=f"{name} is {value}") for name, value in facts.items())
+    return Contract(source="https://x", dialect="interactions", measured_at=START, requests=9, facts=told)
+
+
+def ask(limit: int = 3) -> Ask:
+    return Ask(start=START, end=START + HOUR, limit=limit, offset=0, order_by=None)
+
+
+def page(*at_ms: int) -> Page:
+    rows: list[Row] = [(START + at * MS, f"{number:03}", "", b"{}") for number, at in enumerate(at_ms)]
+    return Page(rows=rows)
+
+
+def facts(changes: Sequence[Change]) -> list[str]:
+    return [change.fact for change in changes]
+
+
+@pytest.mark.parametrize(
+    ("known", "came", "by", "changed"),
+    [
+        ({"limit": "honoured"}, page(1, 2, 3), "key", []),
+        ({"limit": "honoured"}, page(1, 2, 3, 4), "key", ["limit"]),
+        ({"limit": "ignored"}, page(1, 2, 3, 4), "key", []),
+        ({}, page(1, 2, 3, 4), "key", []),
+        ({"ends": "exclusive"}, page(1, 3_600_000), "key", ["ends"]),
+        ({"ends": "inclusive"}, page(1, 3_600_000), "key", []),
+        ({"sub_second": "compared"}, page(1, 3_600_001), "key", ["sub_second"]),
+        ({"sub_second": "cut"}, page(1, 3_600_001), "key", []),
+        ({"order_by_date": "ascending"}, page(2, 1), "date", ["order_by_date"]),
+        ({"order_by_date": "ascending"}, page(2, 1), "key", []),
+        ({"order_by_date": "descending"}, page(2, 1), "date", []),
+        ({"order": "ascending"}, page(2, 1), "key", []),
+        ({"order": "ascending"}, Page(rows=page(2, 1).rows[::-1]), "key", ["order"]),
+    ],
+)
+def test_a_page_that_contradicts_is_told_once(
+    known: dict[str, Any], came: Page, by: Literal["key", "date"], changed: list[str]
+) -> None:
+    recheck = Recheck(contract(**known), limit=3)
+    assert facts(recheck.page(ask(), came, by=by)) == changed
+    assert recheck.page(ask(), came, by=by) == []
+
+
+@pytest.mark.parametrize(
+    ("known", "limit", "caps", "ignored", "changed"),
+    [
+        ({"limit": "honoured", "offset": "works"}, 3, [3], False, []),
+        ({"limit": "honoured"}, 3, [2], False, ["limit"]),
+        ({"limit": "honoured"}, 1, [], False, ["limit"]),
+        ({"limit": "ignored"}, 3, [2], False, []),
+        ({"offset": "works"}, 3, [], True, ["offset"]),
+        ({"offset": "ignored"}, 3, [], True, []),
+    ],
+)
+def test_what_all_readers_have_seen_is_told_once(
+    known: dict[str, Any], limit: int, caps: list[int], ignored: bool, changed: list[str]
+) -> None:
+    recheck = Recheck(contract(**known), limit=3)
+    assert facts(recheck.served(limit=limit, caps=caps, offset_ignored=ignored)) == changed
+    assert recheck.served(limit=limit, caps=caps, offset_ignored=ignored) == []
+
+
+# --- in a run
+
+
+def changes(world: World) -> list[events.ContractChanged]:
+    return [event for event in world.heard if isinstance(event, events.ContractChanged)]
+
+
+async def probed(world: World) -> Contract:
+    found = await probe(world.job(), clock=HastyClock())
+    write(found, world.out)
+    world.heard.clear()
+    world.simulator.stats.reset()
+    return found
+
+
+@pytest.mark.parametrize("fault", [{}, {"page_cap": 40}, {"limit_refused": 70}, {"ends": "seconds"}])
+@pytest.mark.parametrize("resolution", [Resolution.HOUR, Resolution.AUTO])
+def test_a_source_that_keeps_its_contract_is_harvested_without_a_word(
+    tmp_path: Path, fault: dict[str, Any], resolution: Resolution
+) -> None:
+    async def story(world: World) -> None:
+        world.simulator.set_faults([fault] if fault else [])
+        await probed(world)
+        outcome = await world.run(resolution=resolution)
+        assert (outcome.exit_code, changes(world)) == (0, [])
+        assert not world.difference()
+        largest = fault.get("page_cap") or (50 if fault.get("limit_refused") else 100)
+        assert {entry["limit"] for entry in world.simulator.stats.asked} == {largest}
+        assert 400 not in world.simulator.stats.by_status
+
+    live(tmp_path, story, records=300)
+
+
+@pytest.mark.parametrize(
+    ("fault", "fact"),
+    [
+        ({"page_cap": 13}, "limit"),
+        ({"limit_refused": 60}, "limit"),
+        ({"more_than_limit": 3}, "limit"),
+        ({"offset_ignored": True}, "offset"),
+        ({"order": "descending"}, "order"),
+        ({"foreign": 2}, "sub_second"),
+    ],
+    ids=lambda value: str(value),
+)
+def test_a_contract_that_changed_is_told_and_the_run_goes_on_by_what_it_sees(
+    tmp_path: Path, fault: dict[str, Any], fact: str
+) -> None:
+    async def story(world: World) -> None:
+        await probed(world)
+        world.simulator.set_faults([fault])
+        outcome = await world.run(resolution=Resolution.DAY)
+        assert fact in [change.fact for change in changes(world)]
+        assert len(changes(world)) == len({change.fact for change in changes(world)})
+        if outcome.exit_code == 0:
+            assert not world.difference()
+        assert outcome.exit_code == 0 or fact == "offset"
+
+    live(tmp_path, story, records=300)
+
+
+def test_a_contract_out_of_date_is_never_believed_where_that_could_lose_a_record(tmp_path: Path) -> None:
+    """Pages of 100 were whole when the probe looked; now they are cut to 37, and that is never an end."""
+
+    async def story(world: World) -> None:
+        known = await probed(world)
+        world.simulator.set_faults([{"page_cap": 37}])
+        for resolution in (Resolution.DAY, Resolution.AUTO):
+            out = world.out.with_name(resolution.value)
+            write(known, out)
+            assert (await world.run(out=out, resolution=resolution)).exit_code == 0
+            assert not world.difference(out)
+
+    live(tmp_path, story, records=300)
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[1]"])
+def test_a_contract_that_cannot_be_read_is_told_and_not_used(tmp_path: Path, content: bytes) -> None:
+    async def story(world: World) -> None:
+        await probed(world)
+        (world.out / FILE).write_bytes(content)
+        assert (await world.run()).exit_code == 0
+        (change,) = changes(world)
+        assert change.fact == "contract.json"
+        assert "probe again" in change.seen
+
+    live(tmp_path, story, records=30)
+
+
+def test_a_contract_of_another_source_is_told_and_not_used(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        write(replace(await probed(world), source="https://elsewhere"), world.out)
+        assert (await world.run()).exit_code == 0
+        assert [change.fact for change in changes(world)] == ["source"]
+
+    live(tmp_path, story, records=30)
