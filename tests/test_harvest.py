@@ -10,6 +10,7 @@ import pytest
 from harvester import events
 from harvester.records import Held
 from harvester.scheduler import Harvest
+from harvester.transport import LOOP_CLOCK
 from harvester.verify import verify
 from harvester.windows import Resolution, Span
 from tests.harvesting import DAY, START, World, digests, hours, live, manifest, untouched
@@ -424,3 +425,50 @@ def test_years_of_nothing_cost_few_transactions(tmp_path: Path) -> None:
         assert verify(world.out).is_good
 
     live(tmp_path, story, records=10)
+
+
+class Standing:
+    """A clock that stands still at one moment."""
+
+    def __init__(self, now: datetime) -> None:
+        self._now = now
+
+    def monotonic(self) -> float:
+        return LOOP_CLOCK.monotonic()
+
+    def now(self) -> datetime:
+        return self._now
+
+    async def sleep(self, seconds: float, /) -> None:
+        await LOOP_CLOCK.sleep(seconds / 100)
+
+
+@pytest.mark.parametrize("resolution", [Resolution.HOUR, Resolution.AUTO])
+def test_what_is_not_over_is_kept_and_asked_for_again(tmp_path: Path, resolution: Resolution) -> None:
+    async def story(world: World) -> None:
+        await world.run(out=tmp_path / "clean", resolution=resolution)
+        world.simulator.stats.reset()
+        half_past = START + timedelta(hours=30, minutes=30)
+        job = world.job(resolution=resolution)
+        outcome = await Harvest(job, clock=Standing(half_past)).run()
+        assert (outcome.status, outcome.exit_code) == ("gaps", 3)
+        assert any("provisional" in gap.error or "future" in gap.error for gap in outcome.gaps)
+        told = manifest(world.out)
+        assert told["complete"] is False
+        assert told["gaps"][-1]["end"] == "2024-01-03T00:00:00.000Z"
+        assert told["records"] > 0
+        assert not (world.out / "_SUCCESS").exists()
+        assert (await Harvest(job, clock=Standing(START + 2 * DAY)).run()).exit_code == 0
+        assert digests(world.out) == digests(tmp_path / "clean")
+
+    live(tmp_path, story)
+
+
+def test_a_span_that_lies_in_the_future_is_not_asked_for(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        outcome = await Harvest(world.job(), clock=Standing(START)).run()
+        assert outcome.exit_code == 3
+        assert "future" in outcome.gaps[0].error
+        assert world.requests() == 0
+
+    live(tmp_path, story, records=20)

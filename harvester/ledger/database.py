@@ -27,11 +27,13 @@ from harvester.windows import Partition, Span, merge, subtract
 
 SCHEMA_VERSION: Final = 1
 
+NOT_OVER: Final = "provisional: asked for before it was over; run again afterwards"
 _SCHEMA: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE spans (start INTEGER PRIMARY KEY, end INTEGER NOT NULL);
 CREATE TABLE windows (
-    start INTEGER PRIMARY KEY, end INTEGER NOT NULL, state TEXT NOT NULL CHECK (state IN ('done', 'failed')),
+    start INTEGER PRIMARY KEY, end INTEGER NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('done', 'failed', 'provisional')),
     records INTEGER NOT NULL, error TEXT);
 CREATE TABLE builds (
     id INTEGER PRIMARY KEY, partition TEXT NOT NULL, state TEXT NOT NULL CHECK (state IN ('staged',
@@ -202,15 +204,17 @@ class Ledger:
         )
 
     def gaps(self, span: Span | None = None) -> list[Gap]:
-        """Windows that failed, in order, with the error of their last attempt."""
+        """Windows that failed or are provisional, in order, with what was last said of them."""
         low, high = (to_us(span.start), to_us(span.end)) if span else (-(1 << 62), 1 << 62)
         rows = self._rows(
-            "SELECT start, end, error FROM windows WHERE state = 'failed' AND start < ? AND end > ? ORDER "
+            "SELECT start, end, error FROM windows WHERE state <> 'done' AND start < ? AND end > ? ORDER "
             "BY start",
             high,
             low,
         )
-        return [Gap(start=from_us(start), end=from_us(end), error=error) for start, end, error in rows]
+        return [
+            Gap(start=from_us(start), end=from_us(end), error=error or NOT_OVER) for start, end, error in rows
+        ]
 
     def counts(self, span: Span | None = None) -> Counts:
         low, high = (to_us(span.start), to_us(span.end)) if span else (-(1 << 62), 1 << 62)

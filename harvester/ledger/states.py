@@ -22,33 +22,46 @@ class State(Enum):
     OPEN = "open"
     DONE = "done"
     FAILED = "failed"
+    PROVISIONAL = "provisional"
+    """Asked for before it was over: what came is kept, and it is asked for again."""
 
 
 TRANSITIONS: Final[Mapping[tuple[State, State], bool]] = {
     (State.OPEN, State.OPEN): False,
     (State.OPEN, State.DONE): True,  # its last record was sealed
     (State.OPEN, State.FAILED): True,  # its attempts are used up
+    (State.OPEN, State.PROVISIONAL): True,  # it was not over when it was asked for
     (State.DONE, State.OPEN): True,  # its shard is gone or it is to be asked again
     (State.DONE, State.DONE): False,  # a done window is never asked, so never done twice
     (State.DONE, State.FAILED): False,  # a failure takes nothing back that was proven
+    (State.DONE, State.PROVISIONAL): False,  # what is over stays over
     (State.FAILED, State.OPEN): True,  # windows of another cut take its place
     (State.FAILED, State.DONE): True,  # a later run filled the gap
     (State.FAILED, State.FAILED): True,  # a later run failed as well; the newer error stands
+    (State.FAILED, State.PROVISIONAL): True,  # the source answers again, and the window is not over
+    (State.PROVISIONAL, State.OPEN): True,  # windows of another cut take its place
+    (State.PROVISIONAL, State.DONE): True,  # it is over now
+    (State.PROVISIONAL, State.FAILED): True,  # the source failed when it was asked for again
+    (State.PROVISIONAL, State.PROVISIONAL): True,  # it is still not over
 }
 """Every transition there is, with its verdict."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """What became of a window: DONE, or FAILED with the error that the user will read."""
+    """What became of a window: DONE, or why it is not proven, in the words that the user will read."""
 
     window: Window
     records: int
     error: str | None = None
+    is_over: bool = True
+    """Whether the window had ended when it was asked for."""
 
     @property
     def state(self) -> State:
-        return State.DONE if self.error is None else State.FAILED
+        if self.error is not None:
+            return State.FAILED
+        return State.DONE if self.is_over else State.PROVISIONAL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

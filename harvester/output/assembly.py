@@ -67,7 +67,9 @@ class Assembly:
             self._seal(sink.add(self._base.rows_before(window.start)))
             self._base.drop_before(window.end)
             self._seal(sink.add(batch.rows))
-        self._settled.append(Settled(window=window, records=batch.records, error=batch.error))
+        self._settled.append(
+            Settled(window=window, records=batch.records, error=batch.error, is_over=batch.is_over)
+        )
 
     def fail(self, settled: Settled) -> None:
         """Takes a window that could not be read; what earlier runs had of it stays."""

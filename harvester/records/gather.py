@@ -12,7 +12,7 @@ import os
 import pickle
 from array import array
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from operator import itemgetter
 from pathlib import Path
@@ -126,7 +126,9 @@ class Batch:
     outside: int
     rejects: list[Reject]
     rows: Iterable[Row]
-    _runs: list[_Run]
+    is_over: bool = True
+    """Whether the window had ended when its first page was asked for."""
+    _runs: list[_Run] = field(default_factory=list)
 
     @property
     def error(self) -> str | None:

@@ -16,6 +16,7 @@ from harvester.pages import Pages, Seek, Served, Unsorted
 from harvester.records import Batch, Gather, Held, Sheaf
 from harvester.scheduler.planning import STRETCH_PAGES, Density
 from harvester.scheduler.steps import Fetched, Planned, Result, Sizing
+from harvester.transport import Clock
 from harvester.windows import Partition, Resolution, Span, Window
 
 
@@ -31,6 +32,7 @@ class Fetcher:
         density: Density,
         held: Held,
         spill_path: Callable[[], Path],
+        clock: Clock,
         emit: Emit,
     ) -> None:
         self._job = job
@@ -39,6 +41,7 @@ class Fetcher:
         self._density = density
         self._held = held
         self._spill_path = spill_path
+        self._clock = clock
         self._emit = emit
 
     async def fetch(self, planned: Planned) -> Fetched:
@@ -54,7 +57,7 @@ class Fetcher:
     # --- a window
 
     async def _window(self, window: Window) -> Result:
-        began = time.monotonic()
+        began, asked_at = time.monotonic(), self._clock.now()
         gather = Gather(window, dialect=self._job.dialect, held=self._held, spill_path=self._spill_path)
         try:
             requests = await self._pages.read(window, gather)
@@ -71,10 +74,11 @@ class Fetcher:
         except BaseException:
             gather.discard()
             raise
-        return self._done(batch, requests, time.monotonic() - began)
+        return self._done(batch, asked_at, requests, time.monotonic() - began)
 
-    def _done(self, batch: Batch, requests: int, elapsed_s: float) -> Result:
+    def _done(self, batch: Batch, asked_at: datetime, requests: int, elapsed_s: float) -> Result:
         window = batch.window
+        batch.is_over = window.end <= asked_at
         for reject in batch.rejects:
             self._emit(RecordQuarantined(start=window.start, end=window.end, reason=reject.reason))
         self._emit(
@@ -101,7 +105,7 @@ class Fetcher:
     # --- a stretch
 
     async def _stretch(self, stretch: Span, sizing: Sizing | None) -> list[Result]:
-        began = time.monotonic()
+        began, asked_at = time.monotonic(), self._clock.now()
         sheaf = Sheaf(
             stretch.start,
             stretch.end,
@@ -144,7 +148,7 @@ class Fetcher:
         results = []
         for one in made:
             if isinstance(one, Batch):
-                results.append(self._done(one, requests, time.monotonic() - began))
+                results.append(self._done(one, asked_at, requests, time.monotonic() - began))
                 requests = 0
             else:
                 results.append(self._failed(*one))

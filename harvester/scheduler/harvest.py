@@ -52,6 +52,7 @@ wait.
 LEAST_LOOKAHEAD: Final = 64
 PARSE_IN_THREAD_BYTES: Final = 131_072
 """Pages above this are parsed in a worker thread; below it the hop costs more than the parse."""
+NOT_BEGUN: Final = "lies in the future; run again when it is over"
 DRAIN_S: Final = 20.0
 """How long windows under way may take to finish after a drain began: less than the 30 s after which
 Kubernetes kills.
@@ -209,6 +210,7 @@ class Harvest:
             density=self._density,
             held=self._held,
             spill_path=lambda: self._spill_path(output),
+            clock=self._clock,
             emit=self._emit,
         )
         slots = anyio.Semaphore(max(LEAST_LOOKAHEAD, LOOKAHEAD * concurrency))
@@ -263,7 +265,13 @@ class Harvest:
                 if self._drain_reason is not None:
                     return
                 with Ledger(home_of(self._job.output.folder), read_only=True, check=False) as ledger:
-                    planner = Planner(self._job, ledger, served=self._served, density=self._density)
+                    planner = Planner(
+                        self._job,
+                        ledger,
+                        served=self._served,
+                        density=self._density,
+                        now=self._clock.now(),
+                    )
                     async for step in planner.steps():
                         await slots.acquire()
                         await planned.send(step)
@@ -359,6 +367,9 @@ class Harvest:
         gaps = ledger.gaps(job.span)
         missing = ledger.missing(job.span)
         todo = sum(windows.count_windows(part, job.resolution, job.time_zone) for part in missing)
+        if not gaps and missing and self._drain_reason is None and self._fatal is None:
+            # Nothing failed, so what is missing had not begun.
+            gaps = [Gap(start=part.start, end=part.end, error=NOT_BEGUN) for part in missing]
         status, exit_code, message = self._verdict(gaps, missing)
         return Outcome(
             status=status,
@@ -367,7 +378,7 @@ class Harvest:
             out=job.output.url,
             windows_total=total,
             windows_done=max(0, total - todo),
-            windows_failed=len(gaps),
+            windows_failed=counts.failed,
             gaps=gaps,
             records=counts.records,
             records_written=tally.records_written,
@@ -389,7 +400,7 @@ class Harvest:
             return "time_budget", errors.EXIT_TIME_BUDGET, "the time given is used up; run again to go on"
         if self._drain_reason is not None:
             return "interrupted", errors.EXIT_INTERRUPTED, "stopped before the end; run again to go on"
-        return "gaps", SourceError.exit_code, f"{len(gaps)} window(s) failed; run again to fill them"
+        return "gaps", SourceError.exit_code, f"{len(gaps)} window(s) not proven; run again to fill them"
 
     def _outcome_of(self, error: HarvesterError) -> Outcome:
         return Outcome(

@@ -26,6 +26,16 @@ let more tasks share a short span, and cost less when a run is killed.
 _ANYWHERE: Final = timedelta(days=36_500)
 
 
+def begun_part(span: Span, now: datetime) -> Span | None:
+    """The part of a span in which there can be records: what lies in the future is not asked for.
+
+    The window that has begun and is not over is asked for as a whole, so the part may reach two days beyond.
+    """
+    if span.start >= now:
+        return None
+    return Span(start=span.start, end=min(span.end, now + timedelta(days=2)))
+
+
 class Density:
     """Records per second of recorded time, over all that this run has read."""
 
@@ -46,8 +56,10 @@ class Density:
 
 
 class Planner:
-    def __init__(self, job: Job, ledger: Ledger, *, served: Served, density: Density) -> None:
+    def __init__(self, job: Job, ledger: Ledger, *, served: Served, density: Density, now: datetime) -> None:
         self._job = job
+        self._now = now
+        self._span = begun_part(job.span, now)
         self._ledger = ledger
         self._served = served
         self._density = density
@@ -60,7 +72,8 @@ class Planner:
         for partition in await to_thread.run_sync(self._staged_elsewhere):
             yield Planned(number=next(self._numbers), partition=partition)
         if self._job.resolution is Resolution.AUTO:
-            for gap in await to_thread.run_sync(self._ledger.missing, self._job.span):
+            now_part = self._span and self._span.overlap(Span(start=self._span.start, end=self._now))
+            for gap in await to_thread.run_sync(self._ledger.missing, now_part) if now_part else []:
                 async for step in self._stretches(gap):
                     yield step
         else:
@@ -69,14 +82,19 @@ class Planner:
                     yield Planned(number=next(self._numbers), partition=partition, window=window)
 
     def _partitions(self) -> Iterator[Partition]:
-        return windows.partitions(self._job.span, self._job.output.partition_by, self._job.time_zone)
+        if self._span is None:
+            return iter(())
+        return windows.partitions(self._span, self._job.output.partition_by, self._job.time_zone)
 
     def _missing(self, partition: Partition) -> list[Window]:
-        part = self._job.span.overlap(Span(start=partition.start, end=partition.end))
+        part = self._span and self._span.overlap(Span(start=partition.start, end=partition.end))
         if part is None:
             return []
         return [
-            window for gap in self._ledger.missing(part) for window in self._cut(gap, self._job.resolution)
+            window
+            for gap in self._ledger.missing(part)
+            for window in self._cut(gap, self._job.resolution)
+            if window.start < self._now
         ]
 
     def _cut(self, span: Span, resolution: Resolution) -> Iterator[Window]:
