@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from harvester import config
-from harvester.cli import job_flags, signals
+from harvester.cli import allocator, job_flags, signals
 from harvester.cli import summary as summaries
 from harvester.cli.answer import cell, json_line, size
 from harvester.cli.entry import where
@@ -75,6 +75,7 @@ def _seconds(text: str) -> float:
 
 
 def run(args: Namespace) -> int:
+    allocator.use_one_arena()
     obeyed = signals.obeyed()
     _refuse_what_is_later(args)
     asked = job_flags.config_of(args)
