@@ -291,3 +291,54 @@ def test_a_walk_asks_a_second_wider_on_both_sides() -> None:
 def test_a_page_of_nothing_is_the_end_of_an_empty_window() -> None:
     walk = Walk(HOUR, widen=timedelta(0), served=Served(limit=5))
     assert walk.take(Page(rows=[], rejects=[])) == (Verdict.END, [])
+
+
+def inside_of_truth(batch: Batch, rows: list[Row]) -> None:
+    assert list(batch.rows) == sorted(set(rows), key=lambda r: (r[0], r[1]))
+
+
+@given(count=st.integers(0, 25), times=st.integers(2, 4), limit=st.integers(2, 9))
+def test_records_that_stand_several_times_in_the_source_hide_no_other(
+    count: int, times: int, limit: int
+) -> None:
+    rows = evenly(count)
+    server = FakeServer([r for r in rows for _ in range(times)])
+    inside_of_truth(read(server, limit=limit), rows)
+
+
+@given(seed=st.integers(0, 200), cap=st.integers(3, 12))
+def test_doubles_in_some_pages_do_not_pass_for_a_larger_page(seed: int, cap: int) -> None:
+    """The server caps at 13 and now and then sends a row twice: a page of 14 is no page size."""
+    rng = random.Random(seed)
+    served = Served(limit=100)
+
+    def double(page: list[Row], ask: Ask) -> list[Row]:
+        return [*page, rng.choice(page)] if page and rng.random() < 0.3 else page
+
+    for number in range(6):
+        rows = evenly(rng.randrange(40))
+        inside_of_truth(read(FakeServer(rows, cap=cap, spoil=double), served=served), rows)
+        assert number < 6
+
+
+@given(
+    seed=st.integers(0, 300), count=st.integers(0, 40), limit=st.integers(2, 12), cluster=st.integers(0, 25)
+)
+def test_whatever_order_each_call_has_all_comes_or_the_window_is_told_to_have_failed(
+    seed: int, count: int, limit: int, cluster: int
+) -> None:
+    rng = random.Random(seed)
+    rows = evenly(count) + [row(1000 + i, NOON + 7 * 1000 * MS) for i in range(cluster)]
+    server = FakeServer(rows, order=lambda some: rng.sample(some, len(some)))
+    try:
+        batch = read(server, limit=limit)
+    except Moved:
+        return
+    inside_of_truth(batch, rows)
+
+
+def test_a_record_that_stands_far_from_its_double_is_told_from_one_that_slipped_away() -> None:
+    rows = evenly(40)
+    far = [*rows[:30], rows[3], *rows[30:]]
+    server = FakeServer(far, order=lambda some: some)
+    inside_of_truth(read(server), rows)

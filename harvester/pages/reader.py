@@ -14,6 +14,7 @@ The server gives no total and no next link, so the end of a window has to be pro
 `Walk` decides and does no I/O: it says what to ask next and takes the page. `Pages` is the loop around it.
 """
 
+from array import array
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -43,6 +44,8 @@ UNION_WALKS: Final = 40
 """How often rows that never keep still are walked through until the union is whole: with ties in random
 order over two pages each walk misses a record with probability 1/4, so 40 walks leave one chance in 10^24.
 """
+_MOST_DOUBLES: Final = 16
+"""A record may stand this often in a source before its pages are taken for pages of nothing."""
 _SMALLER_MAY_PASS: Final = {400, 413, 414, 422}
 
 
@@ -192,25 +195,26 @@ class Pages:
         return self._dialect.membership == "date" and (part.end - part.start).total_seconds() > FLOOR_S
 
     async def _read_part(self, part: Window, turn: Turn) -> int:
-        asked = 0
+        asked, before = 0, None
         for attempt in range(REREADS + 1):
-            verdict, pages = await self._walk(part, turn)
+            walk = Walk(part, widen=self._widen, served=self._served)
+            verdict, pages = await self._walk(walk, part, turn)
             asked += pages
-            if verdict is Verdict.END:
+            if verdict is Verdict.END or (verdict is Verdict.DOUBLED and before == walk.signature):
                 return asked
+            before = walk.signature if verdict is Verdict.DOUBLED else None
             if verdict is Verdict.REPEATED:
+                if not self._can_halve(part):
+                    break
                 self._served.offset_ignored = True
-                raise _Split(
-                    asked, ContractBroken(f"{_named(part)}: the server sends the same page for every offset")
-                )
+                raise _Split(asked, Moved(f"{_named(part)}: the server sends the same page for every offset"))
             if attempt < REREADS:
                 self._emit(RowsMoved(start=part.start, end=part.end, action="reread"))
         if self._can_halve(part):
             raise _Split(asked, Moved(f"{_named(part)}: rows moved"))
         return asked + await self._unite(part, turn)
 
-    async def _walk(self, part: Window, turn: Turn) -> tuple[Verdict, int]:
-        walk = Walk(part, widen=self._widen, served=self._served)
+    async def _walk(self, walk: Walk, part: Window, turn: Turn) -> tuple[Verdict, int]:
         turn.begin(part)
         asked = 0
         while True:
@@ -228,28 +232,34 @@ class Pages:
                 return Verdict.REPEATED, asked
 
     async def _unite(self, part: Window, turn: Turn) -> int:
-        """The last resort for ties in random order: walk, whatever moves, until the union is as large as
-        the count.
+        """The last resort for ties in random order: walk, whatever moves, until nothing new comes and the
+        union is as large as the count; or until two walks bring the same, where the source holds records
+        twice.
         """
         turn.begin(part)
         union: set[int] = set()
         asked = 0
+        way_before = array("q")
         for _ in range(UNION_WALKS):
-            position, before = 0, len(union)
+            position, before, way = 0, len(union), array("q")
             while True:
                 page = await self._ask(
                     Walk(part, widen=self._widen, served=self._served).at(position), part, asked
                 )
                 asked += 1
                 items = len(page.rows) + len(page.rejects)
-                if items == 0 or position > 2 * len(union) + 2 * items:
+                if items == 0:
                     break
+                if position > _MOST_DOUBLES * (len(union) + items):
+                    raise ContractBroken(f"{_named(part)}: the server sends the same page for every offset")
                 await turn.add(page.rows, page.rejects)
                 keys = {hash(row[1]) for row in page.rows}
+                way.extend(hash(row[1]) for row in page.rows)
                 union |= keys
-                position += len(keys) + len(page.rejects)
-            if len(union) == before and len(union) >= position:
+                position += max(1, len(keys) + len(page.rejects))
+            if len(union) == before and (len(union) >= position or way == way_before):
                 return asked
+            way_before = way
         raise Moved(
             f"{_named(part)}: rows changed their order on each of {UNION_WALKS} readings; run again later"
         )

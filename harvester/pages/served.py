@@ -16,7 +16,9 @@ class Served:
     limit: int
     """What is asked for at present; halved where the server refuses it."""
     whole_page: int = 0
-    """The most items that came in one page."""
+    """The most different records, rejects counted, that came in one page. A page is no larger for a double
+    in it.
+    """
     caps: set[int] | None = None
     """Sizes of pages after which more followed."""
     pages: int = 0
@@ -30,7 +32,9 @@ class Served:
     def note(self, page: Page) -> None:
         self.pages += 1
         self.records += len(page.rows)
-        self.whole_page = max(self.whole_page, len(page.rows) + len(page.rejects))
+        if len(page.rows) + len(page.rejects) > self.whole_page:
+            different = len({row[1] for row in page.rows}) + len(page.rejects)
+            self.whole_page = max(self.whole_page, different)
 
     def note_more_followed(self, items: int) -> None:
         if self.caps is None:

@@ -1,9 +1,14 @@
 """One pass over one window by offset. Pure: it says what to ask next and judges the page that comes.
 
 Each page after the first begins with the last record of the one before, the anchor. Where that record does
-not stand there, rows moved underneath and the pass is worth nothing.
+not stand there, rows moved underneath and the pass is worth nothing. So the rows of a pass are those of
+neighbouring positions from the first to the last; if no record stands among them twice, each position was
+another record, and all have come, whatever the order did between two pages. Where one does stand twice,
+either the source holds it twice, or another one slipped away in its place: only a second pass that goes the
+same way tells (`Verdict.DOUBLED`).
 """
 
+from array import array
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -19,26 +24,34 @@ class Verdict(Enum):
 
     MORE = "more"
     END = "end"
+    DOUBLED = "doubled"
+    """The end, but a record came on two pages; compare `signature` with that of another pass."""
     MOVED = "moved"
     REPEATED = "repeated"
 
 
 class Walk:
-    """One pass over one window by offset. Pure: `ask` says what to request, `take` judges the page."""
+    """`ask` says what to request, `take` judges the page."""
 
     def __init__(self, window: Window, *, widen: timedelta, served: Served) -> None:
         self._start = window.start - widen
         self._end = window.end + widen
         self._served = served
         self._position = 0
+        """Where the next page begins: at the anchor, as far as is known."""
         self._anchor: Key | None = None
         self._before: frozenset[Key] = frozenset()
+        """Keys of the page before."""
         self._slack = 0
-        """Rows that may stand before the anchor: doubles and rejects move the count of positions."""
+        """Rows that may stand before the anchor: doubles and rejects of the page before blur its position."""
         self._items = 0
         """Of the page before."""
-        self.counted = 0
-        """Distinct records of the pass, as far as neighbouring pages tell them apart."""
+        self._hashes = array("q")
+        """One for each position of the pass, but for doubles inside one answer, which nobody can mistake."""
+
+    @property
+    def signature(self) -> int:
+        return hash(self._hashes.tobytes())
 
     def ask(self) -> Ask:
         return Ask(
@@ -54,7 +67,7 @@ class Walk:
         rows = page.rows
         items = len(rows) + len(page.rejects)
         if self._anchor is None:
-            return self._take_first(page, rows, items)
+            return (self._ended(), []) if items == 0 else self._go_on(page, rows, 0)
         if items == 0:
             return Verdict.MOVED, []  # where the anchor must stand, nothing stands
         place = next((i for i, row in enumerate(rows[: self._slack + 1]) if row[1] == self._anchor), -1)
@@ -63,38 +76,48 @@ class Walk:
             return (Verdict.REPEATED if keys == self._before else Verdict.MOVED), []
         if any(row[1] not in self._before for row in rows[:place]):
             return Verdict.MOVED, []
-        fresh = rows[place + 1 :]
-        if not fresh and not page.rejects:
-            return Verdict.END, []
-        return self._go_on(page, fresh, items)
+        return self._go_on(page, rows[place + 1 :], place + 1)
 
-    def _take_first(self, page: Page, rows: list[Row], items: int) -> tuple[Verdict, list[Row]]:
-        if items == 0:
-            return Verdict.END, []
-        return self._go_on(page, rows, items)
-
-    def _go_on(self, page: Page, fresh: list[Row], items: int) -> tuple[Verdict, list[Row]]:
-        if self._items:
+    def _go_on(self, page: Page, fresh: list[Row], first: int) -> tuple[Verdict, list[Row]]:
+        """`fresh` are the page's rows from index `first` on."""
+        items = len(page.rows) + len(page.rejects)
+        here: set[Key] = set() if self._anchor is None else {self._anchor}
+        last, new = self._anchor, 0
+        for row in fresh:
+            key = row[1]
+            if key in here:
+                continue
+            here.add(key)
+            self._hashes.append(hash(key))
+            if key not in self._before:
+                last = key
+                new += 1
+        if new and self._items:
             self._served.note_more_followed(self._items)
         self._items = items
-        seen, last, distinct = set(self._before), self._anchor, 0
-        for row in fresh:
-            if row[1] not in seen:
-                seen.add(row[1])
-                last = row[1]
-                distinct += 1
-        self._slack += len(page.rejects) + len(fresh) - distinct
-        self.counted += distinct
-        self._before = frozenset(row[1] for row in page.rows)
         if self._served.is_last(items):
-            return Verdict.END, fresh
-        if distinct == 0:
-            # Nothing but rejects or doubles: step over them, or the walk would stand still.
-            self._position += items
-            self._anchor = None
-        elif len(self._before) == 1:
+            return self._ended(), fresh
+        keys = frozenset(row[1] for row in page.rows)
+        if new == 0:
+            self._step_over(page, items)
+        elif len(keys) == 1:
             # Pages of one record cannot overlap: from the anchor on, the same page would come again.
-            self._position, self._anchor = self.counted, None
+            self._position, self._anchor, self._slack = self._position + 1 + len(page.rejects), None, 0
         else:
-            self._position, self._anchor = self.counted - 1, last
+            self._position += max(first - 1, 0) + new - (first == 0)
+            self._anchor, self._slack = last, len(page.rejects) + len(fresh) - new
+        self._before = keys
         return Verdict.MORE, fresh
+
+    def _step_over(self, page: Page, items: int) -> None:
+        """A whole page of doubles or rejects proves nothing, and asking from its anchor would bring it
+        again.
+        """
+        if page.rows and items > 1:
+            self._position += items - 1
+            self._anchor, self._slack = page.rows[-1][1], len(page.rejects)
+        else:
+            self._position, self._anchor, self._slack = self._position + items, None, 0
+
+    def _ended(self) -> Verdict:
+        return Verdict.END if len(set(self._hashes)) == len(self._hashes) else Verdict.DOUBLED

@@ -50,8 +50,11 @@ LOOKAHEAD: Final = 4
 wait.
 """
 LEAST_LOOKAHEAD: Final = 64
-PARSE_IN_THREAD_BYTES: Final = 131_072
-"""Pages above this are parsed in a worker thread; below it the hop costs more than the parse."""
+PARSE_IN_THREAD_BYTES: Final = 8 << 20
+"""Pages above this are parsed in a worker thread. The parser holds the interpreter's lock all the while, so a
+thread frees the loop of nothing: it adds a hop, and the memory of all pages that are parsed at once. A usual
+page of 3 MB takes 6 ms.
+"""
 NOT_BEGUN: Final = "lies in the future; run again when it is over"
 DRAIN_S: Final = 20.0
 """How long windows under way may take to finish after a drain began: less than the 30 s after which
