@@ -82,6 +82,12 @@ def test_what_all_readers_have_seen_is_told_once(
     assert recheck.served(limit=limit, caps=caps, offset_ignored=ignored) == []
 
 
+def test_only_a_cut_or_a_refusal_bounds_the_page() -> None:
+    """Where the probe found no more records than that, the page may be larger."""
+    assert contract(limit="honoured", largest_page=30).largest_page is None
+    assert contract(limit="cut", largest_page=30).largest_page == 30
+
+
 # --- in a run
 
 

@@ -374,6 +374,17 @@ def test_gaps_are_not_asked_and_windows_that_fail_are_told(tmp_path: Path) -> No
     live(tmp_path, story, records=200)
 
 
+def test_a_record_that_the_source_sends_damaged_is_not_compared_and_not_called_gone(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        await world.run(**PLAIN)
+        world.simulator.set_faults([{"record": "no_key", "one_in": 100}])
+        verdict = await checked(world, **PLAIN)
+        assert (verdict.exit_code, verdict.counts) == (3, {})
+        assert "quarantined" in verdict.unasked[0].error
+
+    live(tmp_path, story, records=200)
+
+
 def test_another_job_a_missing_manifest_and_a_source_that_refuses_are_errors(tmp_path: Path) -> None:
     async def story(world: World) -> None:
         await world.run(**PLAIN)

@@ -274,6 +274,8 @@ class _Check:
             )
         finally:
             gather.discard()
+        if batch.error is not None:  # an item that cannot be read may be what is not found
+            found = [one for one in found if one.kind != "gone"]
         room = max(0, HELD_AT_MOST - len(self._found))
         self._found += found[:room]
         self._beyond.update(one.kind for one in found[room:])
