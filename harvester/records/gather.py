@@ -24,13 +24,16 @@ from harvester.dialects import Dialect, Key, Reject, Row
 from harvester.errors import StorageError
 from harvester.windows import Window
 
-HELD_BYTES: Final = 48 << 20
-"""Raw bytes of records that wait for their turn, over all windows: 16 hour windows of a busy day, and a
-quarter of the 200 MiB that a run may take.
+HELD_BYTES: Final = 32 << 20
+"""Raw bytes of records that wait for their turn, over all windows: 11 pages of 3 MB, and a sixth of the
+200 MiB that a run may take, since 16 answers under way need 48 MB besides.
 """
-RUN_BYTES: Final = 4 << 20
-"""Least size of a run on disk: smaller ones would make many files."""
-_CHUNK_ROWS: Final = 256
+RUN_BYTES: Final = 1 << 20
+"""Least size of a run on disk: smaller ones would make many files, and what every window may keep in memory
+beyond `HELD_BYTES`.
+"""
+_CHUNK_ROWS: Final = 64
+"""Rows of a run in memory while runs are merged; a window of 50,000 records has about 50 of them."""
 _NEW_PRIVATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _by_time_and_key = itemgetter(0, 1)
 
