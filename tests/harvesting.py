@@ -2,7 +2,7 @@
 the truth."""
 
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -115,7 +115,7 @@ class World:
     async def run(
         self,
         *,
-        with_harvest: Callable[[Harvest], Awaitable[None]] | None = None,
+        with_harvest: Callable[[Harvest], Coroutine[Any, Any, None]] | None = None,
         held: Held | None = None,
         **other: Any,
     ) -> Outcome:

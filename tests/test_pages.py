@@ -51,7 +51,10 @@ class FakeServer:
     async def send(self, ask: Ask, /) -> Page:
         self.before(self, ask, len(self.asks))
         self.asks.append(ask)
-        cut = (lambda t: t.replace(microsecond=0)) if self.cuts_to_seconds else (lambda t: t)
+
+        def cut(moment: datetime) -> datetime:
+            return moment.replace(microsecond=0) if self.cuts_to_seconds else moment
+
         inside = [
             r
             for r in self.rows

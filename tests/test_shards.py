@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import os
 import stat
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -93,7 +94,12 @@ def test_a_receipt_tells_the_file_as_it_is(tmp_path: Path, compression: str) -> 
     some = rows([10, 20, 30])
     (receipt,) = write(tmp_path, some, cuts=[1], shard_bytes=10_000, compression=compression)
     content = (tmp_path / receipt.path).read_bytes()
-    plain = {"zstd": zstd.decompress, "gzip": gzip.decompress, "none": bytes}[compression](content)
+    undo: dict[str, Callable[[bytes], bytes]] = {
+        "zstd": zstd.decompress,
+        "gzip": gzip.decompress,
+        "none": bytes,
+    }
+    plain = undo[compression](content)
     assert plain == b"".join(row[3] + b"\n" for row in some)
     assert receipt.sha256 == hashlib.sha256(content).hexdigest()
     assert (receipt.records, receipt.size_bytes, receipt.raw_bytes) == (3, len(content), len(plain))

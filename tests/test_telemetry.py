@@ -147,7 +147,7 @@ def test_text_within_the_bound_is_left_alone() -> None:
 def test_counters_add_up() -> None:
     counters = Counters()
     counters(events.RunStarted(out="out", windows=5, done_before=2))
-    for event in (
+    happened: list[events.Event] = [
         *[events.RequestSent()] * 4,
         page(),
         page(),
@@ -155,7 +155,8 @@ def test_counters_add_up() -> None:
         failed_request("Throttled"),
         done(10),
         done(5),
-    ):
+    ]
+    for event in happened:
         counters(event)
     counters(events.WindowFailed(start=START, end=START + HOUR, error="x"))
     assert (counters.windows, counters.windows_done, counters.windows_failed) == (5, 2, 1)
