@@ -48,6 +48,19 @@ def test_the_lock_pins_each_direct_dependency() -> None:
     assert names <= locked
 
 
+def test_zstd_comes_from_the_standard_library_where_that_has_it() -> None:
+    """`backports.zstd` is not installed from Python 3.14 on: each import of it needs the other branch."""
+    importing = {
+        path: text
+        for room in ("harvester", "tests")
+        for path in (ROOT / room).rglob("*.py")
+        if re.search(r"^\s*(from|import) backports", text := path.read_text(), re.MULTILINE)
+    }
+    assert importing
+    for path, text in importing.items():
+        assert "sys.version_info >= (3, 14):\n    from compression" in text, path
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.toml")), ids=lambda path: path.stem)
 def test_an_example_job_is_accepted(path: Path) -> None:
     """A user who copies a job of config/ begins with one that works."""

@@ -10,7 +10,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from backports import zstd
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +18,7 @@ from harvester.errors import StorageError
 from harvester.shards import Receipt, formats, read_lines
 from harvester.shards.disk import Disk
 from harvester.shards.sink import BLOCK_BYTES, Sink
+from tests.zstd import zstd
 
 NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from backports import zstd
 
 from harvester.testing import Settings, Simulator, compare, compare_output, fetch_truth, harvested, running
 from harvester.testing.command import describe_faults
@@ -19,6 +18,7 @@ from harvester.testing.compare import main
 from harvester.testing.faults import KINDS
 from harvester.testing.rows import written_at
 from tests.raw_client import DAY, DETAILS, EVENTS, MESSAGES, ROLLUP, ask, call
+from tests.zstd import zstd
 
 SPAN = {"start": "2024-01-03T00:00:00Z", "end": "2024-01-04T00:00:00Z"}
 

@@ -5,12 +5,12 @@ import tracemalloc
 import zlib
 
 import pytest
-from backports import zstd
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.errors import BadPage, Broken, Rejected
 from harvester.transport.decoding import TooLarge, decode
+from tests.zstd import zstd
 
 BODY = b'{"data":[{"_id":"62deb3372ffcd28a9d589dd4"}]}' * 50
 PACK = {"gzip": lambda body: gzip.compress(body, 1), "x-gzip": gzip.compress, "zstd": zstd.compress}

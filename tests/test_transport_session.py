@@ -14,7 +14,6 @@ from typing import Any
 import anyio
 import pytest
 from anyio.abc import SocketAttribute
-from backports import zstd
 
 from harvester.dialects import Request
 from harvester.errors import (
@@ -31,6 +30,7 @@ from harvester.errors import (
 from harvester.transport import Answer, Session, TransportSettings
 from harvester.transport.decoding import TooLarge
 from tests.loopback import Loopback, Peer, Script, answer, serving
+from tests.zstd import zstd
 
 BODY = b'{"data":[]}' * 1000
 CHUNKED = answer(b"", "200 OK", "Transfer-Encoding: chunked", length=False)

@@ -7,15 +7,20 @@ time and no name.
 
 import gzip
 import io
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from backports import zstd
 from isal import igzip
 
 from harvester.errors import StorageError
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 ZSTD_LEVEL: Final = 1
 """Level 1 costs a quarter of level 3's time for 10 % more bytes on these records."""

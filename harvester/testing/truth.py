@@ -12,6 +12,7 @@ bytes differ otherwise; what no harvested record accounts for is *missing*.
 """
 
 import gzip
+import sys
 import urllib.parse
 import urllib.request
 import zlib
@@ -23,7 +24,6 @@ from typing import Any
 
 import msgspec
 import orjson
-from backports import zstd
 
 from .datasets import digest
 from .faults import Fault
@@ -31,6 +31,11 @@ from .query import Query, project
 from .rows import Rows
 from .spoil import damage, is_damaged
 from .table import Table, time_of
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 
 @dataclass(slots=True)

@@ -6,14 +6,19 @@ short is noticed even where nothing else tells its length. (A plain body without
 chunked ends where the connection ends: cut or not, it looks the same from here. The JSON inside it shows.)
 """
 
+import sys
 import zlib
 from collections.abc import Callable
 from typing import Final, Protocol, cast
 
-from backports.zstd import ZstdDecompressor, ZstdError
 from isal import igzip_lib, isal_zlib
 
 from harvester.errors import BadPage, Broken, Rejected
+
+if sys.version_info >= (3, 14):
+    from compression.zstd import ZstdDecompressor, ZstdError
+else:
+    from backports.zstd import ZstdDecompressor, ZstdError
 
 ACCEPTED: Final = "gzip, zstd"
 """gzip because every server has it, zstd because it costs half of that to undo."""

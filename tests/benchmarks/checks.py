@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from backports import zstd
 from isal import igzip
 
 from tests.benchmarks.server import Server
+from tests.zstd import zstd
 
 Digests = dict[str, str]
 _BLOCK_BYTES = 1 << 20

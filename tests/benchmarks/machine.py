@@ -5,11 +5,15 @@ import platform
 import re
 import shutil
 import subprocess
+import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-PACKAGES = ("aiohttp", "anyio", "backports.zstd", "isal", "msgspec", "orjson", "uvloop")
+PACKAGES = (
+    *("aiohttp", "anyio", "isal", "msgspec", "orjson", "uvloop"),
+    *(("backports.zstd",) if sys.version_info < (3, 14) else ()),
+)
 
 
 def described() -> dict[str, str]:
