@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 from harvester import dialects
 from harvester.dialects import Key, Row
 from harvester.errors import ConfigError, StorageError, VerificationFailed
-from harvester.ledger import Build, Ledger, home_of, is_begun
+from harvester.ledger import Build, Ledger, home_of, is_begun, is_held
 from harvester.output import Manifest, ManifestShard, read_manifest
 from harvester.output.manifest import iso, success_stands
 from harvester.shards import naming, read_lines
@@ -54,6 +54,7 @@ class Verdict:
     records: int = 0
     bytes: int = 0
     gaps: int = 0
+    notes: list[str] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
 
     @property
@@ -121,7 +122,12 @@ class _Verifier:
         try:
             manifest = read_manifest(self._out)
         except (VerificationFailed, StorageError) as error:
-            self._differ("manifest", naming.MANIFEST, str(error))
+            at_work = (
+                "a run is at work here; verify when it has ended"
+                if is_held(home_of(self._out))
+                else str(error)
+            )
+            self._differ("manifest", naming.MANIFEST, at_work)
             return verdict
         verdict.complete = manifest.complete
         verdict.gaps = len(manifest.gaps)
@@ -145,14 +151,19 @@ class _Verifier:
             )
 
     def _against_ledger(self, manifest: Manifest) -> None:
-        """The manifest is a picture of the ledger; an output without its ledger is judged by itself."""
+        """The manifest is a picture of the ledger. A copy that was made without `_harvest` is judged by its
+        manifest, and the verdict says so.
+        """
+        if not home_of(self._out).exists():
+            self._verdict.notes.append("there is no _harvest here: judged by the manifest alone")
+            return
         if not is_begun(self._out):
+            self._differ("ledger", "_harvest/ledger.sqlite", "is missing; no run can go on without it")
             return
         try:
             with Ledger(home_of(self._out), read_only=True) as ledger:
                 known = {shard.path: shard for build in ledger.published() for shard in _told(build)}
                 spans = [{"start": iso(span.start), "end": iso(span.end)} for span in ledger.spans()]
-                unfinished = ledger.unfinished()
         except StorageError as error:
             self._differ("ledger", "_harvest/ledger.sqlite", str(error))
             return
@@ -166,12 +177,6 @@ class _Verifier:
                 self._differ("ledger", path, "manifest and ledger say different things of it")
         if [{"start": span.start, "end": span.end} for span in manifest.spans] != spans:
             self._differ("ledger", "spans", "manifest and ledger name different spans; run the job again")
-        if unfinished:
-            self._differ(
-                "ledger",
-                ", ".join(unfinished),
-                "begun by a run that has not ended; wait for it, or run the job again",
-            )
 
     def _foreign(self, manifest: Manifest) -> None:
         """Files that a reader of `dt=*/*` would take for output."""

@@ -49,7 +49,7 @@ def test_auto_asks_for_few_more_pages_than_are_full(tmp_path: Path, records: int
 
 def test_years_of_nothing_cost_one_request_or_two(tmp_path: Path) -> None:
     async def story(world: World) -> None:
-        span = Span(start=START + 400 * DAY, end=START + 1400 * DAY)
+        span = Span(start=START - 1400 * DAY, end=START - 400 * DAY)
         outcome = await world.run(**AUTO, span=span)
         assert outcome.exit_code == 0
         assert world.requests() <= 2

@@ -1,5 +1,6 @@
 """The harvest end to end, over a real socket: nothing lost or doubled, the same bytes, stopped, resumed."""
 
+import shutil
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from harvester import events
 from harvester.records import Held
 from harvester.scheduler import Harvest
+from harvester.testing.control import lines_of_truth
 from harvester.transport import LOOP_CLOCK
 from harvester.verify import verify
 from harvester.windows import Resolution, Span
@@ -472,3 +474,60 @@ def test_a_span_that_lies_in_the_future_is_not_asked_for(tmp_path: Path) -> None
         assert world.requests() == 0
 
     live(tmp_path, story, records=20)
+
+
+@pytest.mark.parametrize("how", ["gone", "cut", "grown", "folder"])
+def test_a_run_never_says_complete_over_files_that_are_not_there(tmp_path: Path, how: str) -> None:
+    async def story(world: World) -> None:
+        await world.run()
+        shard = world.out / sorted(digests(world.out))[0]
+        content = shard.read_bytes()
+        if how == "folder":
+            shutil.rmtree(shard.parent)
+        elif how == "gone":
+            shard.unlink()
+        else:
+            shard.write_bytes(content[:-1] if how == "cut" else content + b"x")
+        asked = world.requests()
+        outcome = await world.run()
+        assert (outcome.status, outcome.exit_code) == ("difference", 4)
+        assert shard.name in (outcome.error or "")
+        assert world.requests() == asked
+        shard.parent.mkdir(exist_ok=True)
+        shard.write_bytes(content)
+        assert (await world.run()).exit_code == 0
+
+    live(tmp_path, story, records=50)
+
+
+@pytest.mark.parametrize("how", ["gone", "empty", "folder"])
+def test_an_output_without_its_ledger_is_not_begun_anew(tmp_path: Path, how: str) -> None:
+    async def story(world: World) -> None:
+        await world.run()
+        ledger = world.out / "_harvest" / "ledger.sqlite"
+        ledger.unlink()
+        if how == "empty":
+            ledger.touch()
+        elif how == "folder":
+            ledger.mkdir()
+        with untouched(world.out):
+            outcome = await world.run()
+        assert (outcome.status, outcome.exit_code) == ("storage", 7)
+        assert "ledger" in (outcome.error or "")
+
+    live(tmp_path, story, records=50)
+
+
+@pytest.mark.parametrize(
+    "span", [hours(5.25, 5.5), hours(3.1, 30.7), hours(0, 48)], ids=["quarter", "odd", "whole"]
+)
+def test_records_are_counted_for_the_span_also_where_it_cuts_what_is_done(tmp_path: Path, span: Span) -> None:
+    async def story(world: World) -> None:
+        await world.run()
+        outcome = await world.run(span=span)
+        lines = lines_of_truth(
+            world.simulator, {"start": span.start.isoformat(), "end": span.end.isoformat()}
+        )
+        assert outcome.records == len(list(lines))
+
+    live(tmp_path, story)

@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from harvester.errors import ConfigError
+from harvester.ledger import Lock, home_of, read_status
 from harvester.shards import read_lines
 from harvester.verify import Verdict, verify
 from tests.harvesting import World, live, manifest
@@ -177,3 +178,35 @@ def test_nothing_is_written_by_looking(out: Path) -> None:
     }
     verify(out)
     assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_copy_without_its_ledger_is_judged_by_its_manifest_and_says_so(out: Path) -> None:
+    shutil.rmtree(out / "_harvest")
+    verdict = verify(out)
+    assert verdict.is_good
+    assert verdict.notes == ["there is no _harvest here: judged by the manifest alone"]
+
+
+def test_a_ledger_that_is_gone_from_its_place_is_a_difference(out: Path) -> None:
+    (out / "_harvest" / "ledger.sqlite").unlink()
+    assert kinds(verify(out)) == {"ledger"}
+
+
+def test_looking_at_an_output_makes_no_file_in_it(out: Path) -> None:
+    before = sorted(out.rglob("*"))
+    verify(out)
+    read_status(out)
+    assert sorted(out.rglob("*")) == before
+
+
+def test_while_a_run_is_at_work_a_missing_manifest_is_no_sign_of_death(out: Path) -> None:
+    (out / "_manifest.json").unlink()
+    with Lock(home_of(out)):
+        (difference,) = verify(out).differences
+    assert "a run is at work" in difference.detail
+
+
+def test_a_success_that_is_a_folder_is_a_difference(out: Path) -> None:
+    (out / "_SUCCESS").unlink()
+    (out / "_SUCCESS").mkdir()
+    assert kinds(verify(out)) == {"manifest"}

@@ -135,6 +135,7 @@ def _say(verdict: Verdict, *, everything: bool) -> None:
             "read": f"{verdict.records:,} records in {verdict.shards:,} shards of {verdict.partitions:,} "
             f"partitions, {answer.size(verdict.bytes)}",
             "asked for": "all of it is there" if verdict.complete else _incomplete(verdict.gaps),
+            **({"note": "; ".join(verdict.notes)} if verdict.notes else {}),
             "verdict": "no difference" if verdict.is_good else f"{found:,} difference{'s' * (found > 1)}",
         }
     )

@@ -1,7 +1,7 @@
 """The ledger: which windows are proven, which shards hold them, and who may write."""
 
 from harvester.ledger.database import SCHEMA_VERSION, Ledger, home_of, is_begun
-from harvester.ledger.lock import Lock
+from harvester.ledger.lock import Lock, is_held
 from harvester.ledger.states import TRANSITIONS, Build, Counts, Gap, Settled, State, from_us, to_us
 from harvester.ledger.status import PartitionStatus, Status, read_status
 
@@ -20,6 +20,7 @@ __all__ = [
     "from_us",
     "home_of",
     "is_begun",
+    "is_held",
     "read_status",
     "to_us",
 ]

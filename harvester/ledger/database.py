@@ -55,6 +55,8 @@ CREATE TABLE garbage (path TEXT PRIMARY KEY) WITHOUT ROWID;
 def _explained(path: Path) -> Iterator[None]:
     try:
         yield
+    except OSError as error:
+        raise StorageError(f"{path}: the ledger could not be opened: {error.strerror}") from error
     except sqlite3.OperationalError as error:
         raise StorageError(f"{path}: the ledger could not be used: {error}") from error
     except sqlite3.DatabaseError as error:
@@ -85,8 +87,11 @@ class Ledger:
     def __enter__(self) -> Self:
         with _explained(self._path):
             if self._read_only:
+                # Without a writer there is no WAL, and nothing has to be made beside the file to read it: so
+                # an output on a read-only disk can be looked at, and looking leaves no trace.
+                mode = "mode=ro" if self._path.with_name(f"{self._path.name}-wal").exists() else "immutable=1"
                 self._db = sqlite3.connect(
-                    f"{self._path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False
+                    f"{self._path.absolute().as_uri()}?{mode}", uri=True, check_same_thread=False
                 )
             else:
                 os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
@@ -121,6 +126,8 @@ class Ledger:
                 for statement in filter(str.strip, _SCHEMA.split(";")):
                     self._db.execute(statement)
                 self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        elif version == 0:
+            raise StorageError(f"{self._path}: the ledger is empty; no harvest got far enough to begin it")
         elif version != SCHEMA_VERSION:
             raise StorageError(
                 f"{self._path}: made by another version of harvester (ledger schema {version}, this one "
@@ -181,7 +188,10 @@ class Ledger:
 
     def extend(self, span: Span) -> None:
         """Adds a span to what is asked of this output; spans that touch become one."""
-        spans = merge([*self.spans(), span])
+        known = self.spans()
+        spans = merge([*known, span])
+        if spans == known:
+            return
         with self._transaction() as db:
             db.execute("DELETE FROM spans")
             db.executemany("INSERT INTO spans VALUES (?, ?)", [(to_us(s.start), to_us(s.end)) for s in spans])

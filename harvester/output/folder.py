@@ -14,13 +14,13 @@ import orjson
 from anyio import to_thread
 
 from harvester.dialects import Dialect, reading_of
-from harvester.errors import ConfigError
+from harvester.errors import ConfigError, StorageError, VerificationFailed
 from harvester.events import Emit, PartitionPublished
 from harvester.ledger import Ledger, Lock, Settled, home_of
 from harvester.output import manifest
 from harvester.output.assembly import Assembly
 from harvester.records import Batch
-from harvester.shards import OutputSettings, naming
+from harvester.shards import OutputSettings, naming, read_lines
 from harvester.shards.disk import Disk
 from harvester.windows import Partition, Span, partition_named
 
@@ -71,6 +71,7 @@ class Output:
             self._disk.make_folder(home)
             stack.enter_context(Lock(home_of(root)))
             self._disk.make_folder(naming.STAGING)
+            self._check_ledger_is_there()
             self.ledger = stack.enter_context(Ledger(home_of(root)))
             self.ledger.adopt_job(self._fingerprint, reading_of(self._dialect))
             self._sweep_staging()
@@ -79,6 +80,45 @@ class Output:
 
     async def __aexit__(self, *_: object) -> None:
         self._stack.close()
+
+    def _check_ledger_is_there(self) -> None:
+        """An output that lost its ledger is not begun anew underneath its manifest."""
+        ledger = home_of(self._disk.root) / "ledger.sqlite"
+        if self._disk.path(naming.MANIFEST).exists() and not (ledger.exists() and ledger.stat().st_size):
+            raise StorageError(
+                f"{ledger}: the ledger is missing or empty, but the output has a manifest; nothing was "
+                "changed. Bring the ledger back from a backup, or harvest into another folder"
+            )
+
+    def check_shards(self) -> None:
+        """Raises VerificationFailed where a published file is gone, or not as large as it was sealed."""
+        for build in self.ledger.published():
+            for receipt in build.receipts:
+                path = self._disk.path(receipt.path)
+                try:
+                    size = path.stat().st_size
+                except OSError:
+                    size = -1
+                if size != receipt.size_bytes:
+                    what = (
+                        "is gone" if size < 0 else f"has {size} bytes, and {receipt.size_bytes} were sealed"
+                    )
+                    raise VerificationFailed(
+                        f"{path}: {what}; nothing was changed. Bring it back from a backup, or harvest into "
+                        "another folder; harvester verify shows what else is damaged"
+                    )
+
+    def records_in(self, span: Span) -> int:
+        """Records of the published partitions inside a span. Only shards that the span cuts are read."""
+        records = 0
+        for build in self.ledger.published():
+            for receipt in build.receipts:
+                if span.start <= receipt.first and receipt.last < span.end:
+                    records += receipt.records
+                elif receipt.first < span.end and receipt.last >= span.start:
+                    lines = read_lines(self._disk.path(receipt.path))
+                    records += sum(span.contains(self._dialect.row(line)[0]) for line in lines)
+        return records
 
     @property
     def bytes_written(self) -> int:

@@ -123,7 +123,7 @@ def success_stands(out: Path) -> bool:
     try:
         vouched = (out / naming.SUCCESS).read_text("ascii", errors="replace").strip()
         return vouched == hashlib.sha256((out / naming.MANIFEST).read_bytes()).hexdigest()
-    except FileNotFoundError:
+    except OSError:
         return False
 
 

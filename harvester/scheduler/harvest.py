@@ -50,6 +50,10 @@ LOOKAHEAD: Final = 4
 wait.
 """
 LEAST_LOOKAHEAD: Final = 64
+TAKEN_BYTES: Final = 1 << 20
+"""Records that are worth the way to the thread that stores: a block of the compressor."""
+TAKEN_WINDOWS: Final = LEAST_LOOKAHEAD // 2
+"""And so many windows with less in them, so that the plan never waits for slots that nobody gives back."""
 PARSE_IN_THREAD_BYTES: Final = 8 << 20
 """Pages above this are parsed in a worker thread. The parser holds the interpreter's lock all the while, so a
 thread frees the loop of nothing: it adds a hop, and the memory of all pages that are parsed at once. A usual
@@ -172,6 +176,7 @@ class Harvest:
     def _begin(self, output: Output) -> tuple[int, int]:
         """Windows of the span, and how many of them are still to be asked for."""
         job = self._job
+        output.check_shards()
         output.ledger.extend(job.span)
         total = windows.count_windows(job.span, job.resolution, job.time_zone)
         todo = sum(
@@ -304,18 +309,19 @@ class Harvest:
     ) -> None:
         waiting: dict[int, Fetched] = {}
         following = 0
+        ready: list[Fetched] = []
         try:
             async with fetched_out:
                 async for fetched in fetched_out:
                     waiting[fetched.number] = fetched
-                    ready = []
                     while following in waiting:
                         ready.append(waiting.pop(following))
                         following += 1
-                    if ready:
+                    if _is_worth_a_hop(ready):
                         await to_thread.run_sync(self._take, output, ready)
                         for _ in ready:
                             slots.release()
+                        ready = []
                     elif self._held.is_over:
                         await to_thread.run_sync(self._spill, output, fetched)
             # Drained or stopped, some windows never came: what came is kept all the same, the ledger
@@ -325,7 +331,7 @@ class Harvest:
                     await to_thread.run_sync(output.abandon)
                 else:
                     await to_thread.run_sync(
-                        self._take, output, [waiting[number] for number in sorted(waiting)]
+                        self._take, output, ready + [waiting[number] for number in sorted(waiting)]
                     )
                     await to_thread.run_sync(output.close_partition)
         except StorageError as error:
@@ -367,6 +373,11 @@ class Harvest:
             self._fatal = self._fatal or error
         ledger = output.ledger
         counts = ledger.counts(job.span)
+        records = 0
+        try:
+            records = output.records_in(job.span)
+        except (StorageError, ValueError) as error:
+            self._fatal = self._fatal or error
         gaps = ledger.gaps(job.span)
         missing = ledger.missing(job.span)
         todo = sum(windows.count_windows(part, job.resolution, job.time_zone) for part in missing)
@@ -383,7 +394,7 @@ class Harvest:
             windows_done=max(0, total - todo),
             windows_failed=counts.failed,
             gaps=gaps,
-            records=counts.records,
+            records=records,
             records_written=tally.records_written,
             duplicates_dropped=tally.duplicates,
             outside_window_dropped=tally.outside,
@@ -409,6 +420,14 @@ class Harvest:
         return Outcome(
             status=error.status, exit_code=error.exit_code, error=str(error), out=self._job.output.url
         )
+
+
+def _is_worth_a_hop(ready: list[Fetched]) -> bool:
+    return (
+        len(ready) >= TAKEN_WINDOWS
+        or sum(result.batch.raw_bytes for one in ready for result in one.results if result.batch)
+        >= TAKEN_BYTES
+    )
 
 
 async def _parse(dialect: Dialect, answer: Answer, ask: Ask) -> Page:
