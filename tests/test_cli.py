@@ -17,8 +17,12 @@ import pytest
 
 from harvester.cli import main
 from harvester.cli.commands import COMMANDS, LATER
+from harvester.cli.signals import nothing_done
+from harvester.cli.summary import summary
 from harvester.errors import ConfigError
+from harvester.job import Outcome
 from harvester.scheduler import Harvest
+from harvester.telemetry import Counters
 from harvester.testing import Settings, Simulator, running
 
 SUMMARY_KEYS = [
@@ -504,9 +508,45 @@ def test_the_second_signal_cuts_short(job: str, simulator: Simulator) -> None:
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("place", ["harvester.cli.entry", "harvester.cli.run", "asyncio.events", "uvloop"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_while_the_program_loads_leave_a_summary_and_no_traceback(
+    number: signal.Signals, place: str, times: int
+) -> None:
+    """An import is where an exception out of a handler would be lost, or become another one."""
+    told = f"""
+import os, sys
+from harvester.cli import main
+
+class Signalling:
+    def find_spec(self, name, *_):
+        if name == {place!r}:
+            for _ in range({times}):
+                os.kill(os.getpid(), {int(number)})
+
+sys.meta_path.insert(0, Signalling())
+sys.argv = ["harvester", "run", {written()!r}]
+sys.exit(main())
+"""
+    ended = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, timeout=60)
+    assert "Traceback" not in ended.stderr
+    assert ended.returncode == 75
+    assert {*SUMMARY_KEYS} <= set(last_line(ended.stdout))
+    assert last_line(ended.stdout)["status"] == "interrupted"
+    assert len(ended.stdout.splitlines()) == 1
+
+
+def test_the_summary_of_nothing_is_a_summary() -> None:
+    """It is a text that needs no import; so it must not fall behind."""
+    outcome = Outcome(status="interrupted", exit_code=75, out="", error="ended before it began; run again")
+    empty = summary(outcome, Counters(clock=lambda: 0.0))
+    assert list(json.loads(nothing_done("interrupted", 75)).items()) == list(empty.items())
+
+
 @pytest.mark.parametrize("place", ["entry.import_module", "job_flags.config_of"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_before_the_run_has_begun_leaves_a_summary_and_nothing_else(
+def test_a_signal_before_the_run_has_begun_leaves_a_summary_and_the_process_that_called(
     number: signal.Signals, place: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = signal.getsignal(number)

@@ -5,13 +5,18 @@ called for, so that `harvester --help` costs no more than Python's own start. st
 stderr to the talk.
 """
 
+import sys
 from collections.abc import Sequence
+
+from harvester.cli import signals
 
 __all__ = ["main"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The program `harvester`; `argv` are the words behind its name, `sys.argv`'s where not given."""
+    if argv is None and sys.argv[1:2] == ["run"]:
+        signals.end_at_once()
     try:
         from harvester.cli.entry import called  # here, so that Ctrl-C while it loads is no traceback either
 

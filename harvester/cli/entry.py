@@ -11,21 +11,20 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
 
-from harvester.cli import streams
+from harvester.cli import signals, streams
 from harvester.cli.commands import COMMANDS, LATER, first_page
 from harvester.errors import EXIT_INTERRUPTED, ConfigError, HarvesterError
 
 HELP_WIDTH = 100
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def called(argv: Sequence[str] | None) -> int:
     """Runs the command. Raises KeyboardInterrupt alone, and that only while an earlier one is being told."""
     words = list(sys.argv[1:] if argv is None else argv)
     streams.tolerate()
-    before = [(number, signal.getsignal(number)) for number in SIGNALS if _is_main_thread()]
+    before = [(number, signal.getsignal(number)) for number in signals.OBEYED if _is_main_thread()]
     try:
-        code = _ended(words)
+        code = _ended(words, is_embedded=argv is not None)
         return _flushed() or code
     finally:
         # From here on the interpreter only ends: a signal that comes now finds everything told, and must not
@@ -34,16 +33,18 @@ def called(argv: Sequence[str] | None) -> int:
             signal.signal(number, signal.SIG_IGN if argv is None else handler)
 
 
-def _ended(words: list[str]) -> int:
+def _ended(words: list[str], *, is_embedded: bool) -> int:
     is_run = words[:1] == ["run"]
     try:
-        if is_run and _is_main_thread():
-            # Loading takes a while, and a scheduler's SIGTERM may come in it: no death without a summary.
+        if is_run and is_embedded and _is_main_thread():
+            # Somebody's process must not end here; one of our own has had its handler since its first line.
             signal.signal(signal.SIGTERM, signal.default_int_handler)
         return _command(words)
     except SystemExit as end:  # argparse has said why
         return end.code if isinstance(end.code, int) else ConfigError.exit_code
     except KeyboardInterrupt:
+        if is_run:
+            signals.ignore()
         streams.talk("harvester: interrupted")
         return _without_a_harvest("interrupted", EXIT_INTERRUPTED) if is_run else EXIT_INTERRUPTED
     except HarvesterError as error:
@@ -59,9 +60,7 @@ def _ended(words: list[str]) -> int:
 
 def _without_a_harvest(status: str, code: int) -> int:
     """The last line of a run that ended before it had a job to speak of."""
-    from harvester.cli.summary import say_nothing_done
-
-    say_nothing_done(status, code)
+    streams.say(signals.nothing_done(status, code))
     return code
 
 

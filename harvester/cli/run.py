@@ -76,7 +76,6 @@ def _seconds(text: str) -> float:
 
 def run(args: Namespace) -> int:
     allocator.use_one_arena()
-    obeyed = signals.obeyed()
     _refuse_what_is_later(args)
     asked = job_flags.config_of(args)
     now = datetime.now(UTC)
@@ -84,6 +83,7 @@ def run(args: Namespace) -> int:
     token = config.token_of(asked, os.environ)
     if args.summary is not None:
         summaries.check(args.summary)
+    obeyed = signals.obeyed()
     with listening(
         stream=_own_stderr(),
         format=args.log_format,
@@ -137,7 +137,8 @@ def _harvested(
 
     async def harvest() -> Outcome:
         harvest = Harvest(job, emit=telemetry.emit, max_duration_s=max_duration_s)
-        obeyed.attend(drain=lambda: harvest.drain("signal"), cancel=harvest.cancel)
+        loop = asyncio.get_running_loop()
+        obeyed.attend(loop, drain=lambda: harvest.drain("signal"), cancel=harvest.cancel)
         return await harvest.run()
 
     try:
@@ -145,13 +146,6 @@ def _harvested(
             return runner.run(harvest())
     except ConfigError:
         raise
-    except KeyboardInterrupt:
-        return Outcome(
-            status="interrupted",
-            exit_code=EXIT_INTERRUPTED,
-            out=out,
-            error="stopped before it began; run again",
-        )
     except Exception as error:
         telemetry.note(logging.DEBUG, "trace", trace="".join(traceback.format_exception(error)))
         text = f"unforeseen {where(error)}; what is done is kept in {out}: run again to go on, -vv shows more"

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from harvester.cli.answer import json_line
-from harvester.cli.streams import say
 from harvester.errors import ConfigError, StorageError
 from harvester.job import Outcome
 from harvester.telemetry import Counters
@@ -42,12 +41,6 @@ def summary(outcome: Outcome, counters: Counters) -> dict[str, Any]:
         "out": outcome.out,
     }
     return told if outcome.error is None else told | {"error": outcome.error}
-
-
-def say_nothing_done(status: str, exit_code: int) -> None:
-    """The summary of a run that ended before it had begun."""
-    error = "ended before it began; run again"
-    say(json_line(summary(Outcome(status=status, exit_code=exit_code, out="", error=error), Counters())))
 
 
 def check(path: Path) -> None:
