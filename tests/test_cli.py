@@ -411,10 +411,13 @@ def test_every_request_that_left_is_counted(
         {"status": 500, "share": 0.3},
         {"result_code": 5, "share": 0.3},
         {"status": 400, "share": 0.1},
+        {"status": 401},  # ends the run while others have passed the gate, and have not yet left
+        {"status": 404},
+        {"status": 302},
     ):
         simulator.set_faults([fault])
         before = simulator.stats.requests
-        told = run("--out", "-".join(fault), capsys=capsys)[1]
+        told = run("--out", "-".join(map(str, fault.values())), capsys=capsys)[1]
         assert told["requests"] == simulator.stats.requests - before
 
 

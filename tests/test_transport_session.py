@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from anyio.abc import SocketAttribute
 
@@ -27,6 +28,7 @@ from harvester.errors import (
     Throttled,
     TimedOut,
 )
+from harvester.events import Event, RequestSent
 from harvester.transport import Answer, Session, TransportSettings
 from harvester.transport.decoding import TooLarge
 from tests.loopback import Loopback, Peer, Script, answer, serving
@@ -366,6 +368,44 @@ def test_cancelling_ends_a_request_and_its_connection() -> None:
         assert scope.cancelled_caught
 
     using(silence, use)
+
+
+@pytest.mark.parametrize("body", [b"{}", None], ids=["with body", "without"])
+def test_what_is_cancelled_before_its_bytes_left_is_not_told_as_sent(body: bytes | None) -> None:
+    """Whatever the moment: what is told is what the server got."""
+
+    async def main(turns: int) -> int:
+        told: list[Event] = []
+        async with (
+            serving(answer(BODY)) as server,
+            Session(settings(server.url), emit=told.append) as session,
+        ):
+            async with anyio.create_task_group() as group:
+                group.start_soon(session.send, ask(body=body))
+                for _ in range(turns):
+                    await anyio.lowlevel.checkpoint()
+                group.cancel_scope.cancel()
+            await session.send(ask(body=body))
+            with anyio.fail_after(5):
+                while len(told) != len(server.requests):
+                    await anyio.lowlevel.checkpoint()
+        assert set(told) == {RequestSent()}
+        return len(told)
+
+    assert {anyio.run(main, turns) for turns in range(40)} == {1, 2}
+
+
+def test_what_finds_nobody_is_not_told_as_sent() -> None:
+    async def main() -> None:
+        told: list[Event] = []
+        async with serving(answer(BODY)) as server:
+            url = server.url
+        async with Session(settings(url), emit=told.append) as session:
+            with pytest.raises(ConnectFailed):
+                await session.send(ask())
+        assert told == []
+
+    anyio.run(main)
 
 
 # --- TLS

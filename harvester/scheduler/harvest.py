@@ -192,7 +192,7 @@ class Harvest:
         pace = pace_of(access, self._clock)
         contract = await to_thread.run_sync(known_contract, job, self._emit)
         recheck = None if contract is None else begin_with(contract, self._served)
-        async with Session(access) as session:
+        async with Session(access, emit=self._emit) as session:
             layer = stack(
                 session,
                 access,

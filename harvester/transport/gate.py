@@ -33,7 +33,7 @@ from typing import Final, Generic
 import anyio
 
 from harvester.errors import ConnectFailed, SourceError, Throttled, TransientError
-from harvester.events import Emit, Paused, RequestSent
+from harvester.events import Emit, Paused
 from harvester.transport.backoff import full_jitter
 from harvester.transport.clock import Clock
 from harvester.transport.layer import A, Layer, Q
@@ -217,7 +217,6 @@ class Gate(Generic[Q, A]):
         ticket = await self._leave()
         door = self._door
         given_up = door.given_up
-        self._emit(RequestSent())
         try:
             answer = await self._inner.send(ask)
         except (Throttled, ConnectFailed) as error:

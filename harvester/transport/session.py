@@ -12,8 +12,8 @@ where the connection ends, and so does a whole one.
 import os
 import ssl
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Final, Self
+from types import SimpleNamespace, TracebackType
+from typing import Any, Final, Self
 
 import aiohttp
 import anyio
@@ -30,6 +30,7 @@ from harvester.errors import (
     TimedOut,
     TransientError,
 )
+from harvester.events import Emit, RequestSent, nobody
 from harvester.transport import status
 from harvester.transport.clock import LOOP_CLOCK, Clock
 from harvester.transport.decoding import ACCEPTED, TooLarge, decode
@@ -69,9 +70,13 @@ _MEANING: Final[tuple[tuple[type[BaseException], type[TransientError], str], ...
 class Session:
     """Use it as `async with`; requests only inside."""
 
-    def __init__(self, settings: TransportSettings, clock: Clock = LOOP_CLOCK) -> None:
+    def __init__(
+        self, settings: TransportSettings, clock: Clock = LOOP_CLOCK, *, emit: Emit = nobody
+    ) -> None:
+        """`emit` hears of each request that really leaves, whoever wanted to send it."""
         self._settings = settings
         self._clock = clock
+        self._emit = emit
         self._base = check_base_url(settings.base_url)
         self._urls: dict[str, URL] = {}
         self._decoders: anyio.CapacityLimiter
@@ -92,6 +97,7 @@ class Session:
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             read_bufsize=_READ_AHEAD_BYTES,
+            trace_configs=[_telling(self._emit)],
         )
         return self
 
@@ -113,7 +119,12 @@ class Session:
     async def _exchange(self, ask: Request, what: str) -> Answer:
         began_s = self._clock.monotonic()
         async with self._http.request(
-            ask.method, self._url(ask), headers=ask.headers, data=ask.body, allow_redirects=False
+            ask.method,
+            self._url(ask),
+            headers=ask.headers,
+            data=ask.body,
+            allow_redirects=False,
+            trace_request_ctx={"has_body": bool(ask.body)},
         ) as response:
             headers = _lower(response.headers)
             failure = status.failure(response.status, headers, what=what, now=self._clock.now())
@@ -175,6 +186,32 @@ class Session:
                     )
                 )
         raise AssertionError(f"{type(error).__name__} is in no row")
+
+
+def _telling(emit: Emit) -> aiohttp.TraceConfig:
+    """Tells a request when its bytes go to the socket. aiohttp holds the headers back until the first bytes
+    of the body; what is cancelled before that, or finds nobody to connect to, never left.
+    """
+
+    def context(trace_request_ctx: Any) -> SimpleNamespace:
+        return SimpleNamespace(waits_for_body=trace_request_ctx["has_body"], is_told=False)
+
+    async def headers_sent(session: Any, request: SimpleNamespace, sent: Any) -> None:
+        if not request.waits_for_body:
+            tell(request)
+
+    async def chunk_sent(session: Any, request: SimpleNamespace, sent: Any) -> None:
+        tell(request)
+
+    def tell(request: SimpleNamespace) -> None:
+        if not request.is_told:
+            request.is_told = True
+            emit(RequestSent())
+
+    trace = aiohttp.TraceConfig(trace_config_ctx_factory=context)  # type: ignore[arg-type]  # stubs: a class
+    trace.on_request_headers_sent.append(headers_sent)
+    trace.on_request_chunk_sent.append(chunk_sent)
+    return trace
 
 
 def _lower(headers: Mapping[str, str]) -> dict[str, str]:
