@@ -392,6 +392,12 @@ def test_the_pace_hears_of_a_volley_once_and_never_of_an_unreachable_server() ->
     assert pace.answers == 2
 
 
+def test_the_pace_hears_nothing_of_a_failed_knock() -> None:
+    pace = NoPace()
+    through_the_gate(Server(None, *[Throttled("429", retry_after_s=1)] * 5), 8, pace=pace)
+    assert (pace.throttlings, pace.answers) == (1, 3)
+
+
 @pytest.mark.parametrize("error", [ServerFailed("500"), TimedOut("late"), Broken("cut")])
 def test_a_failure_of_one_request_pauses_nobody(error: TransientError) -> None:
     server = Server(None, error, latency_s=1.0)

@@ -190,6 +190,66 @@ def test_the_limit_is_found_and_kept(rate: float, burst: float, used: float, ref
     assert pace.learned_rate == pytest.approx(rate, rel=0.2)
 
 
+class Ill(Bucket):
+    """Sends everybody away from `since_s` to `until_s`, and a share of them at any time."""
+
+    def __init__(
+        self,
+        rate: float,
+        *,
+        since_s: float = 0.0,
+        until_s: float = 0.0,
+        asks_s: float | None = None,
+        share: float = 0.0,
+    ) -> None:
+        super().__init__(rate, 5 if rate < 1e9 else rate)
+        self.since_s, self.until_s, self.asks_s, self.share = since_s, until_s, asks_s, share
+        self.rng = random.Random(11)
+
+    async def send(self, ask: int) -> int:
+        now_s = anyio.current_time()
+        if self.since_s <= now_s < self.until_s or self.rng.random() < self.share:
+            self.refused_s.append(now_s)
+            await anyio.sleep(self.latency_s)
+            raise Throttled("429", retry_after_s=self.asks_s)
+        return await super().send(ask)
+
+    def served_between(self, since_s: float, until_s: float) -> int:
+        return sum(since_s <= at_s < until_s for at_s in self.served_s)
+
+
+@pytest.mark.parametrize("asks_s", [None, 1.0])
+def test_a_server_that_is_ill_at_first_is_asked_at_full_speed_soon_after(asks_s: float | None) -> None:
+    server = Ill(1e9, until_s=8, asks_s=asks_s)
+    pace = harvest(server, learned(), until_s=30)
+    well_s = server.served_s[0]
+    assert server.served_between(well_s, well_s + 4) > 20
+    assert server.served_between(well_s + 10, well_s + 11) > 500
+    assert pace.learned_rate is None
+
+
+@pytest.mark.parametrize("asks_s", [None, 1.0])
+def test_an_outage_leaves_the_rate_near_what_was_borne_before(asks_s: float | None) -> None:
+    server = Ill(20, since_s=40, until_s=48, asks_s=asks_s)
+    pace = harvest(server, learned(), until_s=80)
+    assert server.served_between(70, 80) > 0.8 * 20 * 10
+    assert pace.learned_rate == pytest.approx(20, rel=0.2)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.2])
+def test_faults_at_random_do_not_make_it_crawl(share: float) -> None:
+    server = Ill(1e9, share=share)
+    harvest(server, learned(), until_s=60)
+    assert server.served_between(0, 15) > 100
+    assert server.served_between(15, 60) > 45 * 2 / share
+
+
+def test_a_remembered_rate_that_is_far_too_low_is_overcome_within_a_minute() -> None:
+    server = Ill(1e9)
+    harvest(server, learned(Rate.remembered(2.0)), until_s=60)
+    assert server.served_between(59, 60) > 200
+
+
 def test_what_was_learned_spares_the_next_run_the_first_burst() -> None:
     server = Bucket(20, 2)
     harvest(server, learned(Rate.remembered(19.0)), until_s=20)
@@ -268,12 +328,71 @@ def test_where_nothing_is_known_it_halves_and_climbs() -> None:
 
 def test_a_429_lowers_the_rate_whatever_was_measured() -> None:
     rate = Rate.remembered(10.0)
-    for n in range(1000):
-        rate.answered(n / 100)
+    for n in range(100):
+        rate.answered(n / 10)
     rate.throttled(10.0)
     assert rate.rate == 9
-    rate.throttled(10.1)
-    assert rate.rate == 4.5
+
+
+@pytest.mark.parametrize("lately", [0, 16])
+def test_what_cannot_be_measured_is_halved_but_not_below_half_of_what_was_borne_lately(lately: int) -> None:
+    rate = Rate.remembered(20.0)
+    for n in range(lately * 100):
+        rate.answered(n / lately)
+    rate.throttled(100.0)
+    first = rate.rate or 0.0
+    for n in range(6):
+        rate.held = 20.0 + n  # so that it does not become deaf
+        rate.throttled(100.1 + n / 10)
+        rate._in_vain = 0
+    assert rate.rate == pytest.approx(first / 2**6 if lately == 0 else lately / 2, rel=0.15)
+
+
+def test_a_climb_that_was_over_at_once_takes_no_doubt_away() -> None:
+    rate = Rate.remembered(4.0)
+    for n in range(200):
+        rate.answered(n / 20)
+    for n in range(STUBBORN - 1):
+        rate.throttled(10 + n / 10)
+    assert grown(rate, 10.3, 11.5) == pytest.approx(4, rel=0.1)
+    assert phase_of(rate) is Phase.PROBING
+    assert rate.worth_remembering is None
+
+
+def test_a_rate_that_was_halved_doubles_until_near_what_was_borne_and_then_climbs() -> None:
+    rate = Rate.remembered(64.0)
+    for n in range(3):
+        rate.throttled(n / 10)
+    assert (phase_of(rate), rate.rate) == (Phase.CLIMBING, 8)
+    assert grown(rate, 1.0, 3.0) == pytest.approx(32, rel=0.1)
+    assert grown(rate, 3.0, 8.0) == pytest.approx(48, rel=0.1)
+    assert phase_of(rate) is Phase.CLIMBING
+    assert grown(rate, 8.0, 14.0) == pytest.approx(64, rel=0.1)
+    assert phase_of(rate) is Phase.PROBING
+
+
+def test_what_was_borne_while_probing_is_worth_remembering() -> None:
+    rate = Rate.remembered(5.0)
+    now_s = 0.0
+    while now_s < 45.0:
+        rate.answered(now_s)
+        now_s += rate.wait_s(now_s) or 0.001
+        rate.leave(now_s, waited=True)
+    assert rate.rate is not None
+    assert rate.rate > 10
+    assert rate.worth_remembering == pytest.approx(rate.rate, rel=0.2)
+
+
+def test_a_guess_from_the_first_burst_or_a_rate_in_doubt_is_not_worth_remembering() -> None:
+    rate = Rate()
+    burst_then_throttled(rate)
+    assert rate.rate == 20
+    assert rate.worth_remembering is None
+    rate = Rate.remembered(20.0)
+    rate.throttled(1.0)
+    assert rate.worth_remembering == 20
+    rate.throttled(2.0)
+    assert rate.worth_remembering is None
 
 
 def test_it_holds_longer_each_time_before_it_probes() -> None:
@@ -358,7 +477,7 @@ def test_a_server_that_throttles_however_slowly_it_is_asked_is_left_to_the_gate(
 def test_a_deaf_pace_listens_again_in_the_end() -> None:
     rate = Rate.remembered(100.0)
     for n in range(STUBBORN):
-        assert rate.phase is Phase.HOLDING
+        assert rate.phase is not Phase.DEAF
         rate.throttled(float(n))
     assert (phase_of(rate), rate.rate) == (Phase.DEAF, None)
     rate.throttled(STUBBORN + DEAF_S - 2)

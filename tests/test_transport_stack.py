@@ -11,7 +11,8 @@ import pytest
 from harvester.dialects import Request
 from harvester.errors import BadPage, ConfigError, Refused, SourceError
 from harvester.events import Event, Paused, RequestFailed, TokenRejected
-from harvester.transport import Answer, Layer, Session, TransportSettings, pace_of, stack
+from harvester.transport import LOOP_CLOCK, Answer, Layer, Session, TransportSettings, stack
+from harvester.transport.learned import Learned, Rate
 from tests.loopback import Loopback, Peer, answer, serving
 
 CANARY = "CANARY-0123456789"
@@ -101,12 +102,13 @@ def test_a_bad_page_takes_a_place_and_a_turn_each_time_it_is_tried() -> None:
 
 def test_the_rate_that_was_learned_can_be_asked_for() -> None:
     async def script(peer: Peer) -> None:
-        busy = peer.number == 3
+        busy = peer.number == 4
         await peer.send(answer(b"", "429 No", "Retry-After: 0") if busy else answer(b"{}"))
 
     async def main() -> None:
         async with serving(script) as server, Session(settings(server.url)) as session:
-            pace = pace_of(settings(server.url))
+            rate = Rate.remembered(1000.0)
+            pace = Learned(rate, LOOP_CLOCK)
             layer = stack(
                 session,
                 settings(server.url),
@@ -116,12 +118,11 @@ def test_the_rate_that_was_learned_can_be_asked_for() -> None:
                 pace=pace,
                 environ={"TOKEN": "t"},
             )
-            for _ in range(3):
+            for _ in range(4):
                 await layer.send("/x")
-            assert pace.learned_rate is None
-            with anyio.move_on_after(0.05):
-                await layer.send("/x")
-            assert pace.learned_rate == 6
+            assert (pace.learned_rate, rate.rate) == (1000, 1000)
+            await layer.send("/x")
+            assert (pace.learned_rate, rate.rate) == (1000, 500)
 
     anyio.run(main)
 

@@ -220,8 +220,10 @@ class Gate(Generic[Q, A]):
         try:
             answer = await self._inner.send(ask)
         except (Throttled, ConnectFailed) as error:
+            # A failed knock tells how long the server is out, not how fast it may be asked.
+            knocked = door.state is State.KNOCKING
             wait_s = door.shut(ticket, self._clock.monotonic(), error.retry_after_s)
-            if wait_s is not None and isinstance(error, Throttled):
+            if wait_s is not None and not knocked and isinstance(error, Throttled):
                 self._pace.throttled(self._clock.monotonic())
             self._pause_began(wait_s, error)
             if door.given_up != given_up:

@@ -7,19 +7,22 @@
                 slowed down                                long run HOLDING a little below it
     DOUBLING    twice as much each second                  HOLDING what was borne; CLIMBING where that is
                                                            not known well enough
-    CLIMBING    from half to the whole of it in 10 s,      HOLDING
-                then PROBING
-    HOLDING     constant; longer each time                 HOLDING, lower
-    PROBING     1 % more each second, twice that every     HOLDING
-                10 s without a 429
+    CLIMBING    twice as much each second to half of what  HOLDING, or CLIMBING from half the rate
+                was borne before, from half to the whole
+                in 10 s, then PROBING
+    HOLDING     constant; longer each time                 HOLDING, lower, or CLIMBING likewise
+    PROBING     1 % more each second, twice that every     HOLDING, or CLIMBING likewise
+                5 s without a 429
     DEAF        none                                       nothing
     ==========  =========================================  ==============================================
 
 How much the server bears is measured, not guessed: a bucket of b tokens, filled with R each second, lets
 through at most b + R·t in any t seconds, so what came through in any stretch before a 429, less b, is at
 most R·t, and the best stretch comes close. b itself is what the first burst got before the first 429.
+Where too little came through to measure, the rate is halved, never to less than half of what was borne
+lately, and finds its way back by itself. Failed knocks do not come here: they measure an outage.
 
-A rate held below what was borne should see no 429 at all. One that does, again and again, is no answer to
+A rate no higher than what was borne should see no 429 at all. One that does, again and again, is no answer to
 how fast we ask: the server throttles for reasons of its own, and going slower would only make the run
 slower. Then we are DEAF for a time and leave it to the gate, which pauses everybody as the server wishes.
 
@@ -30,7 +33,7 @@ limit, a rate that grows unseen would be worth nothing when it is needed.
 from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
-from math import inf
+from math import exp, inf
 from typing import Final
 
 import anyio
@@ -49,7 +52,8 @@ MAX_HOLD_S: Final = 600.0
 """A hold doubles each time: a limit that stands is tested ever less often, one that was raised is found in
 the end."""
 PROBE_PER_S: Final = 0.01
-PROBE_DOUBLING_S: Final = 10.0
+PROBE_DOUBLING_S: Final = 5.0
+"""A remembered rate that is a hundred times too low is overcome within a minute, its hold included."""
 SHORT_RUN_S: Final = 0.5
 """A first burst is taken to have lasted so long at least, or it would say nothing about the rate."""
 LONG_RUN_S: Final = 5.0
@@ -59,6 +63,8 @@ MAX_BURST: Final = 64
 STUBBORN: Final = 4
 """429s in a row at a held rate, each lower than the one before, after which it cannot be the rate. With a
 bucket of one and a jitter of milliseconds it takes up to three steps."""
+LATELY_S: Final = 10.0
+"""What was borne counts for about as long; pauses within it included."""
 DEAF_S: Final = 60.0
 MAX_DEAF_S: Final = 3600.0
 _STRETCH: Final = 1024
@@ -82,7 +88,7 @@ class Rate:
     """Requests per second; None while unlimited."""
     phase: Phase = Phase.UNLIMITED
     held: float | None = None
-    """The last rate that was held: what is worth remembering."""
+    """What was borne when it was last measured; None where it never was."""
     _next_s: float = -inf
     _grown_s: float = 0.0
     _ceiling: float = inf
@@ -91,18 +97,31 @@ class Rate:
     _deaf_s: float = DEAF_S
     _phase_ends_s: float | None = None
     _in_vain: int = 0
-    """429s since a rate was last held to its end."""
+    """429s at a rate that had been borne, since one was last held to its end."""
     _throttled_s: float = -inf
     _burst: int = 0
     _first_s: float | None = None
     _answers: int = 0
     """Since the last 429; `_recent` holds when the last of them came."""
+    _weight: float = 0.0
+    """Answers, each fading within `LATELY_S`, as of `_weighed_s`."""
+    _weighed_s: float = 0.0
     _recent: deque[float] = field(default_factory=lambda: deque(maxlen=_STRETCH))
 
     @classmethod
     def remembered(cls, rate: float) -> "Rate":
         """Begins with what an earlier run found, and holds it as if just found."""
         return cls(rate=rate, phase=Phase.HOLDING, held=rate)
+
+    @property
+    def worth_remembering(self) -> float | None:
+        """Not while it is in doubt whether the 429s have anything to do with the rate."""
+        now_s = self._grown_s
+        if self._in_vain > 1 and now_s - self._throttled_s < HOLD_S:
+            return None
+        if self.held is None or self.rate is None or self.phase is not Phase.PROBING:
+            return self.held
+        return max(self.held, MARGIN * min(self.rate, self._borne(now_s)))
 
     def wait_s(self, now_s: float) -> float:
         return 0.0 if self.rate is None else max(0.0, self._next_s - now_s)
@@ -119,25 +138,28 @@ class Rate:
         if self._first_s is None:
             self._first_s = self._grown_s = now_s
         self._answers += 1
+        self._weight = self._weight_at(now_s) + 1
+        self._weighed_s = now_s
         self._recent.append(now_s)
 
     def throttled(self, now_s: float) -> None:
-        """For the first answer that throttles, not for those that left before it came."""
+        """For the first answer that throttles, not for those that left before it came, nor for knocks."""
         if self.phase is Phase.DEAF:
             if self._phase_ends_s is not None and now_s < self._phase_ends_s:
                 return
             self.phase = Phase.UNLIMITED
-        self._in_vain += self.phase is Phase.HOLDING
+        if self.rate is not None and self.held is not None and self.rate <= self.held:
+            self._in_vain += 1
         if self._in_vain >= STUBBORN:
             self._go_deaf(now_s)
         elif self.rate is None:
             self._first_limit(now_s)
         else:
-            borne = MARGIN * self._borne(now_s)
-            if borne < self.rate / 2 and self.phase is Phase.DOUBLING:
-                self._climb(self.rate)
+            borne, floor = MARGIN * self._borne(now_s), min(self._lately(now_s) / 2, self.rate)
+            if borne < self.rate / 2:
+                self._climb(self.rate, floor)
             else:
-                self._hold(now_s, min(max(borne, self.rate / 2), STEP_DOWN * self.rate))
+                self._hold(now_s, max(min(borne, STEP_DOWN * self.rate), floor))
         self._grown_s = now_s
         self._next_s = now_s
         self._throttled_s = now_s
@@ -164,6 +186,13 @@ class Rate:
             best = max(best, (len(self._recent) - before - self._burst) / (now_s - since_s))
         return best
 
+    def _lately(self, now_s: float) -> float:
+        """Requests per second that were borne on average, bursts and pauses included."""
+        return self._weight_at(now_s) / LATELY_S
+
+    def _weight_at(self, now_s: float) -> float:
+        return self._weight * exp((self._weighed_s - now_s) / LATELY_S)
+
     def _go_deaf(self, now_s: float) -> None:
         self.rate = self.held = None
         self.phase = Phase.DEAF
@@ -172,10 +201,10 @@ class Rate:
         self._hold_s = HOLD_S
         self._in_vain = 0
 
-    def _climb(self, ceiling: float) -> None:
-        self.rate = ceiling / 2
-        self._ceiling = ceiling
-        self._climb_per_s = (ceiling - self.rate) / CLIMB_S
+    def _climb(self, rate: float, floor: float) -> None:
+        self.rate = max(rate / 2, floor)
+        self._ceiling = max(rate, self.held or 0.0)
+        self._climb_per_s = self._ceiling / 2 / CLIMB_S
         self.phase = Phase.CLIMBING
 
     def _hold(self, now_s: float, rate: float) -> None:
@@ -191,6 +220,8 @@ class Rate:
                 pass
             case Phase.DOUBLING:
                 self.rate = rate * 2 ** (waited_s / DOUBLING_S)
+            case Phase.CLIMBING if rate < self._ceiling / 2:
+                self.rate = min(rate * 2 ** (waited_s / DOUBLING_S), self._ceiling / 2)
             case Phase.CLIMBING:
                 self.rate = rate + self._climb_per_s * waited_s
                 if self.rate >= self._ceiling:
@@ -207,7 +238,8 @@ class Rate:
                 self.rate = rate * (1 + self._climb_per_s * waited_s)
 
     def _probe(self, now_s: float) -> None:
-        self._in_vain = 0
+        if now_s - self._throttled_s >= CLIMB_S:
+            self._in_vain = 0
         self.phase = Phase.PROBING
         self._climb_per_s = PROBE_PER_S
         self._phase_ends_s = now_s + PROBE_DOUBLING_S
@@ -224,7 +256,7 @@ class Learned:
 
     @property
     def learned_rate(self) -> float | None:
-        return self._rate.held or self._rate.rate
+        return self._rate.worth_remembering
 
     async def turn(self) -> None:
         if self._rate.rate is None:
