@@ -64,13 +64,19 @@ class TokenRejected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowsMoved:
-    """A page did not join the one before it: the window is read again (`action` = "reread") or split
-    ("split").
-    """
+    """A page did not join the one before it: the window is read again."""
 
     start: datetime
     end: datetime
-    action: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowSplit:
+    """The window, or what a page was to reach over, cannot be had in one piece: it is asked for in halves."""
+
+    start: datetime
+    end: datetime
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +153,7 @@ Event = (
     | Paused
     | TokenRejected
     | RowsMoved
+    | WindowSplit
     | RecordQuarantined
     | WindowDone
     | WindowFailed

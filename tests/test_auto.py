@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
+from harvester import events
 from harvester.testing.server import Simulator
 from harvester.testing.settings import Settings
 from harvester.verify import verify
@@ -112,6 +113,8 @@ def test_a_poisoned_hour_is_narrowed_down_and_the_rest_is_there(tmp_path: Path) 
         lost = sum((gap.end - gap.start for gap in outcome.gaps), timedelta())
         assert lost <= timedelta(hours=2)
         assert any(gap.start <= poisoned < gap.end for gap in outcome.gaps)
+        assert any(isinstance(event, events.WindowSplit) for event in world.heard)
+        assert not any(isinstance(event, events.RowsMoved) for event in world.heard)
         world.simulator.set_faults([])
         assert (await world.run(**AUTO)).exit_code == 0
         assert not world.difference()

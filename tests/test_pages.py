@@ -197,7 +197,7 @@ def test_moved_rows_are_read_again_and_told() -> None:
     heard: list[events.Event] = []
     got = read(FakeServer(list(rows), before=delete), heard=heard)
     assert list(got.rows) == rows[1:]
-    assert [event.action for event in heard if isinstance(event, events.RowsMoved)] == ["reread"]
+    assert heard == [events.RowsMoved(start=HOUR.start, end=HOUR.end)]
 
 
 def test_a_server_that_ignores_the_offset_is_read_by_halves() -> None:
@@ -257,7 +257,10 @@ def test_an_offset_that_is_refused_past_a_depth_leads_to_smaller_windows() -> No
             raise Rejected("too deep", status_code=400)
 
     rows = evenly(100)
-    assert list(read(FakeServer(rows, before=refuse)).rows) == rows
+    heard: list[events.Event] = []
+    assert list(read(FakeServer(rows, before=refuse), heard=heard).rows) == rows
+    assert heard[0] == events.WindowSplit(start=HOUR.start, end=HOUR.end, reason="too deep")
+    assert not [event for event in heard if isinstance(event, events.RowsMoved)]  # nothing moved
 
 
 def test_a_refusal_that_nothing_cures_breaks_the_contract_in_few_requests() -> None:

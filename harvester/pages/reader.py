@@ -23,7 +23,7 @@ from typing import Final, Protocol
 
 from harvester.dialects import Ask, Dialect, Page, Reject, Row
 from harvester.errors import BadPage, ContractBroken, Moved, Refused, Rejected, SourceError
-from harvester.events import Emit, RowsMoved
+from harvester.events import Emit, RowsMoved, WindowSplit
 from harvester.pages.seek import Seek, Step, proves_order
 from harvester.pages.served import Served
 from harvester.pages.walk import Verdict, Walk
@@ -108,7 +108,7 @@ class Pages:
                 asked += split.asked
                 if not self._can_halve(part):
                     raise split.reason from None
-                self._emit(RowsMoved(start=part.start, end=part.end, action="split"))
+                self._emit(WindowSplit(start=part.start, end=part.end, reason=str(split.reason)))
                 first, second = part.halves()
                 parts += [second, first]
         return asked
@@ -184,7 +184,7 @@ class Pages:
             # Not one good page ever came: it is the source that is wrong, and no smaller reach will mend it.
             raise ContractBroken(f"never one good page: {error}") from error
         if floor_s < inf and seeking.halve(timedelta(seconds=floor_s)):
-            self._emit(RowsMoved(start=seeking.position, end=seeking.until, action="split"))
+            self._emit(WindowSplit(start=seeking.position, end=seeking.until, reason=str(error)))
             return
         end = seeking.until
         turn.close(seeking.position)
@@ -209,7 +209,7 @@ class Pages:
                 self._served.offset_ignored = True
                 raise _Split(asked, Moved(f"{_named(part)}: the server sends the same page for every offset"))
             if attempt < REREADS:
-                self._emit(RowsMoved(start=part.start, end=part.end, action="reread"))
+                self._emit(RowsMoved(start=part.start, end=part.end))
         if self._can_halve(part):
             raise _Split(asked, Moved(f"{_named(part)}: rows moved"))
         return asked + await self._unite(part, turn)

@@ -33,6 +33,7 @@ LEVELS: Mapping[type[events.Event], int] = {
     events.Paused: logging.WARNING,
     events.TokenRejected: logging.WARNING,
     events.RowsMoved: logging.WARNING,
+    events.WindowSplit: logging.WARNING,
     events.RecordQuarantined: logging.WARNING,
     events.WindowDone: logging.INFO,
     events.WindowFailed: logging.ERROR,
