@@ -53,7 +53,7 @@ LEAST_LOOKAHEAD: Final = 64
 TAKEN_BYTES: Final = 1 << 20
 """Records that are worth the way to the thread that stores: a block of the compressor."""
 TAKEN_WINDOWS: Final = LEAST_LOOKAHEAD // 2
-"""And so many windows with less in them, so that the plan never waits for slots that nobody gives back."""
+"""And so many windows with less in them. The plan never waits for them: with no slot free they are taken."""
 PARSE_IN_THREAD_BYTES: Final = 8 << 20
 """Pages above this are parsed in a worker thread. The parser holds the interpreter's lock all the while, so a
 thread frees the loop of nothing: it adds a hop, and the memory of all pages that are parsed at once. A usual
@@ -317,7 +317,7 @@ class Harvest:
                     while following in waiting:
                         ready.append(waiting.pop(following))
                         following += 1
-                    if _is_worth_a_hop(ready):
+                    if ready and (slots.value == 0 or _is_worth_a_hop(ready)):
                         await to_thread.run_sync(self._take, output, ready)
                         for _ in ready:
                             slots.release()
