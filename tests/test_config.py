@@ -590,6 +590,8 @@ def test_the_token_comes_from_the_environment_or_a_file() -> None:
     assert token(sets=["source.token_env=OTHER"], environ={"OTHER": "abc"}) == "abc"
     assert token(sets=["source.token_file=token"]) == "abc"
     assert token(sets=["source.auth=none"]) is None
+    Path("token").write_bytes(b"\xef\xbb\xbfabc\r\n")  # as an editor on Windows leaves it
+    assert token(sets=["source.token_file=token"]) == "abc"
 
 
 def test_a_token_that_is_missing_or_cannot_be_one_is_never_repeated() -> None:
@@ -600,6 +602,10 @@ def test_a_token_that_is_missing_or_cannot_be_one_is_never_repeated() -> None:
     assert "HARVESTER_TOKEN is not set" in no_token()
     assert "HARVESTER_TOKEN is empty" in no_token(environ={"HARVESTER_TOKEN": " "})
     assert "abc" not in no_token(environ={"HARVESTER_TOKEN": "abc\x00def"})
+    assert no_token(environ={"HARVESTER_TOKEN": "abc def"}).startswith("job.toml: source.token_env: ")
+    assert "has a space" in no_token(environ={"HARVESTER_TOKEN": "abc def"})
+    assert "100,000 characters" in no_token(environ={"HARVESTER_TOKEN": "a" * 100_000})
+    assert token(environ={"HARVESTER_TOKEN": "a" * 4000}) == "a" * 4000
     assert "does not exist" in no_token(sets=["source.token_file=none"])
     assert "is empty" in no_token(sets=["source.token_file=empty"])
     assert "abc" not in no_token(sets=["source.token_file=odd"])

@@ -92,6 +92,11 @@ def test_white_space_around_a_token_is_not_part_of_it(text: str, tmp_path: Path)
     assert read_token(settings(), {"TOKEN": text}) == "old"
 
 
+def test_a_byte_order_mark_is_not_part_of_a_token(tmp_path: Path) -> None:
+    (tmp_path / "token").write_bytes(b"\xef\xbb\xbfold\r\n")
+    assert read_token(from_file(tmp_path / "token"), {}) == "old"
+
+
 @pytest.mark.parametrize("text", [None, "", " \n"])
 def test_a_token_that_is_missing_or_empty_names_its_key_and_its_place(
     text: str | None, tmp_path: Path
@@ -104,7 +109,7 @@ def test_a_token_that_is_missing_or_empty_names_its_key_and_its_place(
         read_token(settings(), {} if text is None else {"TOKEN": text})
 
 
-@pytest.mark.parametrize("text", ["CANARY\nX-Evil: 1", "CANARY two", "CANARYü", "CANARY\x00"])
+@pytest.mark.parametrize("text", ["CANARY\nX-Evil: 1", "CANARY two", "CANARYü", "CANARY\x00", "CANARY" * 2000])
 def test_a_token_that_cannot_stand_in_a_header_is_refused_unseen(text: str, tmp_path: Path) -> None:
     (tmp_path / "token").write_text(text, encoding="utf-8")
     for given, environ in ((from_file(tmp_path / "token"), {}), (settings(), {"TOKEN": text})):

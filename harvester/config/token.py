@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from harvester.config.loading import Config
+from harvester.transport import auth
 
 _LARGEST: Final = 16_384
 
@@ -57,13 +58,13 @@ def _token_in(config: Config, path: Path) -> str:
         raise config.wrong(key, f"{path} cannot be read: {error.strerror or error}", hint) from None
     if len(held) > _LARGEST:
         raise config.wrong(key, f"{path} is too large for a token", hint)
-    return _usable(config, key, held.decode("utf-8", "replace"), str(path), hint)
+    return _usable(config, key, held.decode("utf-8-sig", "replace"), str(path), hint)
 
 
 def _usable(config: Config, key: str, held: str, holder: str, hint: str) -> str:
     token = held.strip()
     if not token:
         raise config.wrong(key, f"{holder} is empty", hint)
-    if not (token.isascii() and token.isprintable()):
-        raise config.wrong(key, f"{holder} holds characters that no token has", hint)
+    if why := auth.unfit(token):
+        raise config.wrong(key, f"what {holder} holds cannot be a token: {why}", hint)
     return token

@@ -25,6 +25,9 @@ from harvester.transport.status import Unauthorized
 REREAD_S: Final = 0.5
 """Between two looks at the token file: whoever writes it does so once in hours."""
 
+LONGEST: Final = 8000
+"""Characters: web servers refuse a header line of more than 8 KiB, or drop the connection over it."""
+
 _LEGAL: Final = re.compile(r"[\x21-\x7e]+", re.ASCII)
 _HEADERS: Final = {
     "apikey": ("Authorization", "apikey "),
@@ -57,17 +60,23 @@ def read_token(settings: TransportSettings, environ: Mapping[str, str]) -> Secre
     token = Secret(text.strip())
     if not token:
         raise ConfigError(f"{key}: {place} is missing or empty; put the API's token there")
-    if not _LEGAL.fullmatch(token):
-        raise ConfigError(
-            f"{key}: what {place} holds cannot be a token: it has a space, a line break or a character "
-            "beyond ASCII inside"
-        )
+    if why := unfit(token):
+        raise ConfigError(f"{key}: what {place} holds cannot be a token: {why}")
     return token
+
+
+def unfit(token: str) -> str | None:
+    """Why it cannot stand in a header, where that is so; without a word of it."""
+    if len(token) > LONGEST:
+        return f"it has {len(token):,} characters, and no server takes more than {LONGEST:,}"
+    if not _LEGAL.fullmatch(token):
+        return "it has a space, a line break or a character beyond ASCII inside"
+    return None
 
 
 def _text_of(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # some editors write the mark
     except FileNotFoundError:
         return ""
     except (OSError, UnicodeDecodeError) as error:
