@@ -155,6 +155,44 @@ def test_wrong_usage_is_code_2_and_one_clear_message(
     assert not Path("out").exists()
 
 
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["run", "job.toml", "--out", LONG], "--out: output.url: "),
+        (["run", "job.toml", "--out", f"a/{LONG}/b"], "--out: output.url: "),
+        (["run", "job.toml", "--set", f"output.url={'x/' * 3000}"], "--set: output.url: "),
+        (["run", "job.toml", "--summary", LONG], "--summary: "),
+        (["plan", "job.toml", "--set", f"source.dialect={LONG}.toml"], "File name too long"),
+        (["run", f"{LONG}.toml"], "cannot be read: File name too long"),
+        (["verify", LONG], "File name too long; name another"),
+        (["status", LONG], "File name too long; name another"),
+    ],
+)
+def test_a_name_that_no_file_can_have_is_wrong_usage(
+    words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written()
+    code, out, err = called(*words, capsys=capsys)
+    assert (code, out) == (2, "")
+    assert told in err
+    assert not Path("a").exists()
+
+
+def test_a_name_in_the_job_file_that_no_file_can_have_is_wrong_usage(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    written(more=f'[output]\nurl = "{LONG}"')
+    assert called("run", "job.toml", capsys=capsys)[2].startswith("harvester: error: job.toml: output.url: ")
+    written()
+    job = Path("job.toml")
+    job.write_text(job.read_text().replace("[source]", f'[source]\ntoken_file = "{LONG}"'))
+    code, _, err = called("run", "job.toml", capsys=capsys)
+    assert (code, err.split("cannot")[0]) == (2, "harvester: error: job.toml: source.token_file: ")
+
+
 def test_python_m_harvester_is_the_same_program() -> None:
     ended = program("--version")
     assert (ended.returncode, ended.stdout.split()[0], ended.stderr) == (0, "harvester", "")

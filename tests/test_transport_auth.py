@@ -109,7 +109,9 @@ def test_a_token_that_is_missing_or_empty_names_its_key_and_its_place(
         read_token(settings(), {} if text is None else {"TOKEN": text})
 
 
-@pytest.mark.parametrize("text", ["CANARY\nX-Evil: 1", "CANARY two", "CANARYü", "CANARY\x00", "CANARY" * 2000])
+@pytest.mark.parametrize(
+    "text", ["CANARY\nX-Evil: 1", "CANARY two", "CANARYü", "CANARY\x00", "CANARY" * 2000]
+)
 def test_a_token_that_cannot_stand_in_a_header_is_refused_unseen(text: str, tmp_path: Path) -> None:
     (tmp_path / "token").write_text(text, encoding="utf-8")
     for given, environ in ((from_file(tmp_path / "token"), {}), (settings(), {"TOKEN": text})):

@@ -6,7 +6,7 @@ import dataclasses
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from harvester.cli import answer
+from harvester.cli import answer, out_argument
 from harvester.cli.config import span_text
 from harvester.cli.streams import say
 from harvester.errors import ConfigError
@@ -27,7 +27,7 @@ SHOWN_GAPS = 10
 def add_arguments(parser: ArgumentParser) -> None:
     parser.usage = "harvester status OUT [options]"
     parser.epilog = EXAMPLES
-    parser.add_argument("out", metavar="OUT", type=Path, help="the folder that a run wrote to")
+    out_argument.add_argument(parser)
     parser.add_argument("--all", action="store_true", help="every partition and every gap, however many")
     parser.add_argument("--json", action="store_true", help="one JSON object")
 

@@ -45,10 +45,13 @@ def summary(outcome: Outcome, counters: Counters) -> dict[str, Any]:
 
 def check(path: Path) -> None:
     """Before the run, not after hours of it. ConfigError where the file could never be written."""
-    if path.is_dir():
-        raise ConfigError(f"--summary: {path} is a folder; name a file")
-    if not path.parent.is_dir():
-        raise ConfigError(f"--summary: {path.parent} is no folder; make it first")
+    try:
+        if path.is_dir():
+            raise ConfigError(f"--summary: {path} is a folder; name a file")
+        if not path.parent.is_dir():
+            raise ConfigError(f"--summary: {path.parent} is no folder; make it first")
+    except OSError as error:
+        raise ConfigError(f"--summary: no such file can be: {error.strerror}; name another") from None
 
 
 def write(path: Path, told: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import anyio
 
 from harvester import config
-from harvester.cli import answer
+from harvester.cli import answer, out_argument
 from harvester.cli.streams import say, talk
 from harvester.errors import ConfigError, VerificationFailed
 from harvester.job import Job
@@ -44,7 +44,7 @@ SHOWN = 50
 def add_arguments(parser: ArgumentParser) -> None:
     parser.usage = "harvester verify OUT [--source JOB.toml [--sample P]] [options]"
     parser.epilog = EXAMPLES
-    parser.add_argument("out", metavar="OUT", type=Path, help="the folder that a run wrote to")
+    out_argument.add_argument(parser)
     parser.add_argument(
         "--source",
         metavar="JOB.toml",

@@ -7,6 +7,7 @@ run needs it.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from errno import ENAMETOOLONG
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -129,12 +130,15 @@ def _transport(config: Config) -> TransportSettings:
 def _output(config: Config) -> OutputSettings:
     output = config.output
     folder = Path(output.url).expanduser()
-    for path in (folder, *folder.parents):
-        if path.exists() and not path.is_dir():
-            whose = "is a file" if path == folder else f"lies below {path}, which is a file"
-            raise config.wrong(
-                "output.url", f"{quoted(output.url)} {whose}", "name a folder; it is made where needed"
-            )
+    try:
+        why = _no_folder(folder)
+    except OSError as error:
+        # Who may not look may not write either, and that is told when it is tried.
+        why = "is longer than a path or a name in it may be" if error.errno == ENAMETOOLONG else None
+    if why:
+        raise config.wrong(
+            "output.url", f"{quoted(output.url)} {why}", "name a folder; it is made where needed"
+        )
     return OutputSettings(
         url=str(folder),
         format=output.format,
@@ -143,6 +147,20 @@ def _output(config: Config) -> OutputSettings:
         shard_bytes=output.shard_bytes,
         pseudonymise=output.pseudonymise,
     )
+
+
+def _no_folder(folder: Path) -> str | None:
+    """Why it neither is a folder nor can be made one. OSError where that cannot be found out, or a name is
+    too long, which the system tells only of a name in a folder that is there.
+    """
+    for path in (folder, *folder.parents):
+        if path.is_dir():
+            for name in folder.relative_to(path).parts:
+                (path / name).exists()
+            return None
+        if path.exists():
+            return "is a file" if path == folder else f"lies below {path}, which is a file"
+    return None
 
 
 def _fingerprint(config: Config, dialect: Dialect, output: OutputSettings) -> dict[str, Any]:

@@ -52,7 +52,10 @@ class Config:
         """
         given = Path(path).expanduser()
         beside = self.path.parent / given
-        return beside if self.origins[key].layer == "file" and beside.exists() else given
+        try:
+            return beside if self.origins[key].layer == "file" and beside.exists() else given
+        except OSError as error:
+            raise self.wrong(key, f"cannot be looked for: {error.strerror}", "give another path") from None
 
 
 def complaint(where: object, key: str, what: str, hint: str) -> str:
