@@ -567,6 +567,10 @@ def test_each_key_either_makes_another_job_or_does_not() -> None:
     assert set(KEYS) == SAME | set(OTHER) | later | {key for key in KEYS if key.startswith("fetch.")}
 
 
+def test_an_empty_filter_is_the_same_job_as_none() -> None:
+    assert job(sets=["source.filter={}"]).fingerprint == job().fingerprint
+
+
 def test_the_fingerprint_holds_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "HARVESTER_TOKEN" not in str(job().fingerprint)
 

@@ -174,7 +174,7 @@ def _fingerprint(config: Config, dialect: Dialect, output: OutputSettings) -> di
         "base_url": source.base_url,
         "fields": None if source.fields is None else list(source.fields),
         "queues": None if source.queues is None else list(source.queues),
-        "filter": source.filter,
+        "filter": source.filter or None,  # an empty one asks for the same
         "date_field": source.date_field,
         "time_zone": config.span.time_zone,
         "partition_by": output.partition_by,
