@@ -148,7 +148,21 @@ def test_of_two_sets_of_one_key_the_last_counts() -> None:
 
 
 def test_a_variable_without_two_underscores_is_somebody_elses() -> None:
-    assert loaded(environ={"HARVESTER_TOKEN": "x", "HARVESTER_HOME": "y", "OTHER__KEY": "z"}) == loaded()
+    names = ["HARVESTER_TOKEN", "HARVESTER_HOME", "OTHER__KEY", "HARVESTER_OUTPUT", "HARVESTER_SPANNER_SIZE"]
+    names += ["HARVESTER_OUTPUT_SERVICE_HOST", "HARVESTER_OUTPUT_PORT_80_TCP_ADDR", "HARVESTER_OUTPUT_PORT"]
+    assert loaded(environ=dict.fromkeys(names, "x")) == loaded()
+
+
+def test_a_value_of_the_wrong_kind_is_told_whatever_variables_there_are() -> None:
+    assert "source.token_env: is a list" in complaint(
+        with_setting("source.token_env", "[[1]]"), environ={"HARVESTER_HOME": "x"}
+    )
+
+
+def test_the_tokens_variable_may_be_called_like_a_section() -> None:
+    environ = {"HARVESTER_SOURCE_TOKEN": "abc"}
+    asked = loaded(environ=environ, sets=["source.token_env=HARVESTER_SOURCE_TOKEN"])
+    assert config.token_of(asked, environ) == "abc"
 
 
 def test_a_job_may_begin_with_a_byte_order_mark() -> None:
@@ -281,6 +295,10 @@ def test_an_unknown_key_in_the_file_names_the_nearest(text: str, near: str) -> N
         ("HARVESTER_FETCH__page_size", "HARVESTER_FETCH__PAGE_SIZE"),
         ("HARVESTER__FETCH_PAGE_SIZE", "HARVESTER_FETCH__PAGE_SIZE"),
         ("HARVESTER_OUT__URL", "HARVESTER_OUTPUT__URL"),
+        ("HARVESTER_FETCH_CONCURRENCY", "HARVESTER_FETCH__CONCURRENCY"),
+        ("HARVESTER_FETCH_CONCURENCY", "HARVESTER_FETCH__CONCURRENCY"),
+        ("HARVESTER_SPAN_START", "HARVESTER_SPAN__START"),
+        ("HARVESTER_OUTPUT_URL", "HARVESTER_OUTPUT__URL"),
     ],
 )
 def test_an_unknown_variable_names_the_nearest(name: str, near: str) -> None:

@@ -5,6 +5,7 @@ refused here, whichever layer it stands in, with the nearest name that is known:
 become a default.
 """
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from harvester.config.sections import KEYS, SECTIONS
 from harvester.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "HARVESTER_"
+_VARIABLES = {f"{ENVIRONMENT_PREFIX}{key.upper().replace('.', '__')}": key for key in KEYS}
+_KUBERNETES = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)")
+"""What it sets in every pod beside a Service, which may be called harvester-output."""
 _LARGEST_FILE = 10_000_000
 
 
@@ -74,17 +78,33 @@ def _toml(path: Path) -> dict[str, Any]:
 
 
 def from_environment(environ: Mapping[str, str]) -> Layer:
-    """HARVESTER_SECTION__KEY. A name without two underscores (HARVESTER_TOKEN) is somebody else's."""
-    names = {f"{ENVIRONMENT_PREFIX}{key.upper().replace('.', '__')}": key for key in KEYS}
+    """HARVESTER_SECTION__KEY. A name without two underscores (HARVESTER_TOKEN) is none of these."""
     layer = {}
     for name, text in environ.items():
         if not (name.startswith(ENVIRONMENT_PREFIX) and "__" in name):
             continue
-        if name not in names:
-            raise _unknown(name, "", _nearest(name, names))
-        key = names[name]
+        if name not in _VARIABLES:
+            raise _unknown(name, "", _nearest(name, _VARIABLES))
+        key = _VARIABLES[name]
         layer[key] = Raw(value=_spoken(name, key, text), origin=Origin(layer="environment", name=name))
     return layer
+
+
+def check_underscores(environ: Mapping[str, str], layers: Iterable[Layer]) -> None:
+    """ConfigError for HARVESTER_SECTION_KEY, which somebody believes to be a setting. A variable that a layer
+    names as the token's may be called so.
+    """
+    tokens = [layer["source.token_env"].value for layer in layers if "source.token_env" in layer]
+    for name in environ:
+        section = name.removeprefix(ENVIRONMENT_PREFIX).partition("_")[0]
+        if (
+            name.startswith(f"{ENVIRONMENT_PREFIX}{section}_")
+            and section.lower() in SECTIONS
+            and "__" not in name
+            and name not in tokens
+            and not _KUBERNETES.fullmatch(name)
+        ):
+            raise _unknown(name, "", _nearest(name, _VARIABLES))
 
 
 def from_flags(flags: Mapping[str, tuple[str, str]], sets: Sequence[str]) -> Layer:

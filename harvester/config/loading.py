@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from harvester.config.kinds import Wrong
-from harvester.config.layers import Layer, Origin, Raw, from_environment, from_file, from_flags
+from harvester.config.layers import (
+    Layer,
+    Origin,
+    Raw,
+    check_underscores,
+    from_environment,
+    from_file,
+    from_flags,
+)
 from harvester.config.sections import KEYS, SECTIONS, Fetch, Output, Source, SpanSection
 from harvester.errors import ConfigError
 
@@ -74,6 +82,7 @@ def load(
     `flags` are the dedicated ones, full key name to (flag, text); `sets` is what --set was given.
     """
     layers = [from_flags(flags or {}, sets), from_environment(environ), from_file(path)]
+    check_underscores(environ, layers)
     raw = _highest(layers)
     values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
     for key, given in raw.items():
