@@ -1,8 +1,10 @@
 """The command line: what it prints where, which code it ends with, and that no end is a traceback."""
 
+import gc
 import json
 import os
 import pty
+import resource
 import select
 import signal
 import subprocess
@@ -16,6 +18,7 @@ from typing import Any
 import pytest
 
 from harvester.cli import main
+from harvester.cli import run as cli_run
 from harvester.cli.commands import COMMANDS, LATER
 from harvester.cli.signals import nothing_done
 from harvester.cli.summary import summary
@@ -467,6 +470,35 @@ def test_no_token_is_wrong_usage_and_touches_nothing(
     assert (code, out) == (2, "")
     assert "HARVESTER_TOKEN is not set" in err
     assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(("soft", "hard", "code"), [(12, 12, 2), (47, 47, 2), (48, 48, 0), (12, 4096, 0)])
+def test_too_few_open_files_are_told_before_anything_is_made(
+    job: str, soft: int, hard: int, code: int
+) -> None:
+    """The limit is raised where it may be; 48 are enough for the sixteen connections of the default."""
+    limit = (resource.RLIMIT_NOFILE, (soft, hard))
+    ended = program("run", job, "-q", preexec_fn=lambda: resource.setrlimit(*limit))
+    assert ended.returncode == code
+    if code:
+        assert ended.stdout == ""
+        assert ended.stderr.startswith(
+            f"harvester: error: only {hard} files may be open at once, and fetch.conc"
+        )
+        assert len(ended.stderr.splitlines()) == 1
+        assert not Path("out").exists()
+
+
+def test_a_loop_that_cannot_be_made_is_told_and_nothing_else(
+    job: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def none_left() -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(cli_run, "_loop_factory", lambda: none_left)
+    code, told, _ = run(capsys=capsys)  # a coroutine that is never awaited would be a warning, so an error
+    gc.collect()
+    assert (code, told["status"]) == (1, "error")
 
 
 def test_wrong_configuration_that_only_the_run_finds_is_code_2(

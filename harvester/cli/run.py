@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from harvester import config
-from harvester.cli import allocator, job_flags, signals
+from harvester.cli import allocator, job_flags, open_files, signals
 from harvester.cli import summary as summaries
 from harvester.cli.answer import cell, json_line, size
 from harvester.cli.entry import where
@@ -83,6 +83,7 @@ def run(args: Namespace) -> int:
     token = config.token_of(asked, os.environ)
     if args.summary is not None:
         summaries.check(args.summary)
+    open_files.allow(job.transport.concurrency)
     obeyed = signals.obeyed()
     with listening(
         stream=_own_stderr(),
@@ -143,6 +144,7 @@ def _harvested(
 
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.get_loop()  # where there can be none, no coroutine has been begun for nothing
             return runner.run(harvest())
     except ConfigError:
         raise
