@@ -1,6 +1,5 @@
 """The command line: what it prints where, which code it ends with, and that no end is a traceback."""
 
-import gc
 import json
 import os
 import pty
@@ -18,7 +17,6 @@ from typing import Any
 import pytest
 
 from harvester.cli import main
-from harvester.cli import run as cli_run
 from harvester.cli.commands import COMMANDS, LATER
 from harvester.cli.signals import nothing_done
 from harvester.cli.summary import summary
@@ -487,18 +485,6 @@ def test_too_few_open_files_are_told_before_anything_is_made(
         )
         assert len(ended.stderr.splitlines()) == 1
         assert not Path("out").exists()
-
-
-def test_a_loop_that_cannot_be_made_is_told_and_nothing_else(
-    job: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def none_left() -> None:
-        raise OSError(24, "Too many open files")
-
-    monkeypatch.setattr(cli_run, "_loop_factory", lambda: none_left)
-    code, told, _ = run(capsys=capsys)  # a coroutine that is never awaited would be a warning, so an error
-    gc.collect()
-    assert (code, told["status"]) == (1, "error")
 
 
 def test_wrong_configuration_that_only_the_run_finds_is_code_2(

@@ -144,7 +144,6 @@ def _harvested(
 
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.get_loop()  # where there can be none, no coroutine has been begun for nothing
             return runner.run(harvest())
     except ConfigError:
         raise
