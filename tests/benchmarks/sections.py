@@ -205,7 +205,7 @@ def killed(order: Order) -> list[Report]:
         place = shop.folder / "killed"
         place.mkdir()
         command = one.command(place)
-        asked = int(shop.server.stats()["requests"]) // (kills + 2)  # of the run before, which did it all
+        asked = int(shop.server.stats()["requests"]) // (2 * kills + 2)  # of the run before, which did it all
         for number in range(kills):
             _kill(shop, command, place, asked=asked)
             shop.say(f"  kill {number + 1}: {_shards(place)} shards on disk")
