@@ -1,9 +1,10 @@
 """scheduler: how runs end when rooms fail, and that bounds hold while they go on."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from harvester import events
@@ -13,6 +14,7 @@ from harvester.output import Output
 from harvester.records import Batch
 from harvester.scheduler import Harvest
 from harvester.scheduler import harvest as scheduler
+from harvester.scheduler.revocable import Revocable
 from harvester.shards.disk import Disk
 from harvester.verify import verify
 from tests.harvesting import START, World, digests, live, manifest
@@ -118,11 +120,11 @@ def test_a_drain_does_not_wait_for_ever_for_windows_under_way(
 
     async def story(world: World) -> None:
         async def stop(harvest: Harvest) -> None:
-            await world.until(lambda: world.windows_done() >= 10)
+            await world.until(lambda: world.windows_done() >= 14)
             harvest.drain("signal")
 
         with anyio.fail_after(10):
-            outcome = await world.run(with_harvest=stop)
+            outcome = await world.run(with_harvest=stop, page_size=3)
         assert outcome.exit_code == 75
         told = manifest(world.out)
         assert told["records"] > 0
@@ -131,5 +133,76 @@ def test_a_drain_does_not_wait_for_ever_for_windows_under_way(
         assert (await world.run()).exit_code == 0
         assert not world.difference()
 
-    fault = {"hang_s": 60, "start": "2024-01-01T05:10:00+00:00", "end": "2024-01-01T05:20:00+00:00"}
-    live(tmp_path, story, records=300, faults=(fault,))
+    fault = {
+        "hang_s": 60,
+        "start": "2024-01-01T10:10:00+00:00",
+        "end": "2024-01-01T10:20:00+00:00",
+        "offset": 1,  # its first page comes
+    }
+    live(tmp_path, story, records=600, faults=(fault,))
+
+
+def test_a_drain_gives_back_the_windows_of_which_no_page_has_come(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        begun = set[datetime]()
+
+        async def stop(harvest: Harvest) -> None:
+            await world.until(lambda: world.windows_done() >= 3)
+            begun.update(event.start for event in world.heard if isinstance(event, events.PageFetched))
+            harvest.drain("signal")
+
+        with anyio.fail_after(10):
+            outcome = await world.run(
+                with_harvest=stop, transport={"requests_per_second": 8, "concurrency": 16}
+            )
+        assert outcome.exit_code == 75
+        assert outcome.windows_done == len(begun)  # those that had begun are finished
+        assert world.requests() <= 2 * len(begun) + 1  # a second page proves the end; one was given back
+        assert (await world.run()).exit_code == 0
+        assert not world.difference()
+
+    live(tmp_path, story)
+
+
+def test_a_drain_lets_a_window_finish_of_which_a_page_has_come(tmp_path: Path) -> None:
+    tenth = START + timedelta(hours=10)
+
+    async def story(world: World) -> None:
+        async def stop(harvest: Harvest) -> None:
+            await world.until(lambda: world.windows_done() >= 14)
+            harvest.drain("signal")
+
+        outcome = await world.run(with_harvest=stop, page_size=3)
+        assert outcome.exit_code == 75
+        assert tenth in [event.start for event in world.heard if isinstance(event, events.WindowDone)]
+
+    slow = {
+        "latency_ms": 300,
+        "start": (tenth + timedelta(minutes=10)).isoformat(),
+        "end": (tenth + timedelta(minutes=20)).isoformat(),
+        "offset": 1,
+    }
+    live(tmp_path, story, faults=(slow,))
+
+
+def test_a_step_that_begins_after_it_was_taken_back_asks_for_nothing() -> None:
+    class Source:
+        asked = 0
+
+        async def send(self, ask: int) -> int:
+            await anyio.lowlevel.checkpoint()
+            self.asked += 1
+            return ask
+
+    async def main() -> None:
+        layer = Revocable[int, int](source)
+        with layer.step():
+            assert await layer.send(1) == 1
+            layer.take_back()
+            assert await layer.send(2) == 2
+        with layer.step():
+            await layer.send(3)
+
+    source = Source()
+    anyio.run(main)
+    assert source.asked == 2

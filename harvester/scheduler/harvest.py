@@ -12,7 +12,8 @@ so no more than `LOOKAHEAD` windows are ahead of the oldest unfinished one; what
 goes to disk.
 
 The run ends in one of three ways. Left alone, it finishes. Asked to drain, or stopped by an error that
-concerns every window, it begins no window, stores what has come and publishes it as far as it goes.
+concerns every window, it begins no window, stores what has come and publishes it as far as it goes; a drain
+lets windows finish of which a page has come, and gives back the others.
 Cancelled, it drops what is not sealed. In each case the ledger says what is done, and the next run goes on
 from there.
 """
@@ -41,6 +42,7 @@ from harvester.records import Held
 from harvester.scheduler.fetching import Fetcher
 from harvester.scheduler.known import begin_with, known_contract
 from harvester.scheduler.planning import Density, Planner
+from harvester.scheduler.revocable import Revocable
 from harvester.scheduler.steps import Fetched, Planned
 from harvester.transport import LOOP_CLOCK, Answer, Clock, Layer, Session, pace_of, stack
 from harvester.windows import Span
@@ -102,18 +104,23 @@ class Harvest:
         self._is_cancelled = False
         self._planning: anyio.CancelScope | None = None
         self._asking: anyio.CancelScope | None = None
+        self._fetching: list[Revocable[Ask, Page]] = []
         self._drained = anyio.Event()
         self._spills = count()
 
     # --- how it is stopped
 
     def drain(self, reason: str) -> None:
-        """No new window is begun; what is under way has `DRAIN_S` to finish, is stored and published."""
+        """No new window is begun, and none goes on of which no page has come; the others have `DRAIN_S` to
+        finish, are stored and published.
+        """
         if self._drain_reason is None:
             self._drain_reason = reason
             self._emit(DrainBegan(reason=reason))
             if self._planning is not None:
                 self._planning.cancel()
+            for layer in self._fetching:
+                layer.take_back()
             self._drained.set()
 
     def cancel(self) -> None:
@@ -202,25 +209,14 @@ class Harvest:
                 clock=self._clock,
                 pace=pace,
             )
-            pages = Pages(layer, dialect=job.dialect, served=self._served, emit=self._emit)
-            await self._wire(output, pages, todo)
+            await self._wire(output, layer, todo)
         if pace.learned_rate is not None and pace.learned_rate != learned:
             with anyio.CancelScope(shield=True):
                 await to_thread.run_sync(_quietly, lambda: output.ledger.learn({"rate": pace.learned_rate}))
 
-    async def _wire(self, output: Output, pages: Pages, todo: int) -> None:
+    async def _wire(self, output: Output, layer: Layer[Ask, Page], todo: int) -> None:
         """The tasks and the streams between them."""
         concurrency = self._job.transport.concurrency
-        fetcher = Fetcher(
-            self._job,
-            pages,
-            served=self._served,
-            density=self._density,
-            held=self._held,
-            spill_path=lambda: self._spill_path(output),
-            clock=self._clock,
-            emit=self._emit,
-        )
         slots = anyio.Semaphore(max(LEAST_LOOKAHEAD, LOOKAHEAD * concurrency))
         planned_in, planned_out = anyio.create_memory_object_stream[Planned](0)
         fetched_in, fetched_out = anyio.create_memory_object_stream[Fetched](0)
@@ -233,15 +229,30 @@ class Harvest:
                 async with anyio.create_task_group() as fetching:
                     # Two more than requests in flight: while they parse, the others keep the wire busy.
                     for number in range(min(concurrency + 2, max(1, todo))):
+                        own = Revocable(layer)
+                        self._fetching.append(own)
                         fetching.start_soon(
                             self._fetch,
-                            fetcher,
+                            own,
+                            self._fetcher(output, own),
                             planned_out.clone(),
                             fetched_in.clone(),
                             name=f"fetch {number}",
                         )
                     planned_out.close()
                 asking.cancel_scope.cancel()
+
+    def _fetcher(self, output: Output, layer: Layer[Ask, Page]) -> Fetcher:
+        return Fetcher(
+            self._job,
+            Pages(layer, dialect=self._job.dialect, served=self._served, emit=self._emit),
+            served=self._served,
+            density=self._density,
+            held=self._held,
+            spill_path=lambda: self._spill_path(output),
+            clock=self._clock,
+            emit=self._emit,
+        )
 
     def _spill_path(self, output: Output) -> Path:
         return output.spill_path(str(next(self._spills)))
@@ -288,14 +299,19 @@ class Harvest:
 
     async def _fetch(
         self,
+        layer: Revocable[Ask, Page],
         fetcher: Fetcher,
         planned_out: MemoryObjectReceiveStream[Planned],
         fetched_in: MemoryObjectSendStream[Fetched],
     ) -> None:
         async with planned_out, fetched_in:
             async for planned in planned_out:
+                fetched = None
                 try:
-                    await fetched_in.send(await fetcher.fetch(planned))
+                    with layer.step():
+                        fetched = await fetcher.fetch(planned)
+                    if fetched is not None:
+                        await fetched_in.send(fetched)
                 except (errors.Refused, ContractBroken, StorageError, errors.ConfigError) as error:
                     self._stop(error)
                     return
