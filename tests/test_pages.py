@@ -8,7 +8,7 @@ from pathlib import Path
 
 import anyio
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harvester import dialects, events
@@ -330,6 +330,7 @@ def test_doubles_in_some_pages_do_not_pass_for_a_larger_page(seed: int, cap: int
 @given(
     seed=st.integers(0, 300), count=st.integers(0, 40), limit=st.integers(2, 12), cluster=st.integers(0, 25)
 )
+@example(seed=200, count=6, limit=2, cluster=2)
 def test_whatever_order_each_call_has_all_comes_or_the_window_is_told_to_have_failed(
     seed: int, count: int, limit: int, cluster: int
 ) -> None:

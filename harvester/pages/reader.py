@@ -26,7 +26,7 @@ from harvester.errors import BadPage, ContractBroken, Moved, Refused, Rejected, 
 from harvester.events import Emit, RowsMoved, WindowSplit
 from harvester.pages.seek import Seek, Step, proves_order
 from harvester.pages.served import Served
-from harvester.pages.walk import Verdict, Walk
+from harvester.pages.walk import Passes, Verdict, Walk
 from harvester.transport import Layer, OutageOutlived
 from harvester.windows import Span, Window
 
@@ -195,20 +195,25 @@ class Pages:
         return self._dialect.membership == "date" and (part.end - part.start).total_seconds() > FLOOR_S
 
     async def _read_part(self, part: Window, turn: Turn) -> int:
-        asked, before = 0, None
-        for attempt in range(REREADS + 1):
+        asked, moved, passes = 0, 0, Passes()
+        while moved <= REREADS:
             walk = Walk(part, widen=self._widen, served=self._served)
             verdict, pages = await self._walk(walk, part, turn)
             asked += pages
-            if verdict is Verdict.END or (verdict is Verdict.DOUBLED and before == walk.signature):
+            if verdict is Verdict.END:
                 return asked
-            before = walk.signature if verdict is Verdict.DOUBLED else None
+            if verdict is Verdict.DOUBLED:
+                if passes.prove(walk.signature, walk.positions):
+                    return asked
+                if passes.agree:
+                    continue
             if verdict is Verdict.REPEATED:
                 if not self._can_halve(part):
                     break
                 self._served.offset_ignored = True
                 raise _Split(asked, Moved(f"{_named(part)}: the server sends the same page for every offset"))
-            if attempt < REREADS:
+            moved += 1
+            if moved <= REREADS:
                 self._emit(RowsMoved(start=part.start, end=part.end))
         if self._can_halve(part):
             raise _Split(asked, Moved(f"{_named(part)}: rows moved"))
@@ -239,7 +244,7 @@ class Pages:
         turn.begin(part)
         union: set[int] = set()
         asked = 0
-        way_before = array("q")
+        passes = Passes()
         for _ in range(UNION_WALKS):
             position, before, way = 0, len(union), array("q")
             while True:
@@ -257,9 +262,9 @@ class Pages:
                 way.extend(hash(row[1]) for row in page.rows)
                 union |= keys
                 position += max(1, len(keys) + len(page.rejects))
-            if len(union) == before and (len(union) >= position or way == way_before):
+            agreed = passes.prove(hash(way.tobytes()), len(way))
+            if len(union) == before and (len(union) >= position or agreed):
                 return asked
-            way_before = way
         raise Moved(
             f"{_named(part)}: rows changed their order on each of {UNION_WALKS} readings; run again later"
         )

@@ -13,10 +13,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from enum import Enum
+from math import lgamma, log
+from typing import Final
 
 from harvester.dialects import Ask, Key, Page, Row
 from harvester.pages.served import Served
 from harvester.windows import Window
+
+_SURE: Final = 12 * log(10)
 
 
 class Verdict(Enum):
@@ -28,6 +32,33 @@ class Verdict(Enum):
     """The end, but a record came on two pages; compare `signature` with that of another pass."""
     MOVED = "moved"
     REPEATED = "repeated"
+
+
+class Passes:
+    """Whether passes that all went the same way prove that the order stood still.
+
+    In an order that changes by chance n rows come the same way again once in n! passes. So many passes are
+    wanted that chance is left one in 10^12: for a page and more that is a second one, for three rows it is
+    a dozen.
+    """
+
+    def __init__(self) -> None:
+        self._signature: int | None = None
+        self._again = 0
+
+    @property
+    def agree(self) -> bool:
+        """Whether there is only one way so far."""
+        return self._again >= 0
+
+    def prove(self, signature: int, positions: int) -> bool:
+        if self._signature is None:
+            self._signature = signature
+        elif self._again >= 0 and signature == self._signature:
+            self._again += 1
+        else:
+            self._again = -1
+        return self._again > 0 and self._again * lgamma(positions + 1) >= _SURE
 
 
 class Walk:
@@ -48,6 +79,10 @@ class Walk:
         """Of the page before."""
         self._hashes = array("q")
         """One for each position of the pass, but for doubles inside one answer, which nobody can mistake."""
+
+    @property
+    def positions(self) -> int:
+        return len(self._hashes)
 
     @property
     def signature(self) -> int:
