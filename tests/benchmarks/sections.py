@@ -118,9 +118,9 @@ def month(order: Order) -> list[Report]:
 
 
 def latency(order: Order) -> list[Report]:
-    """200 ms in each answer, concurrency 16, 10 days of hour windows."""
+    """200 ms in each answer, concurrency 16, the month of the first section."""
     wait_s, concurrency = 0.2, 16
-    with order.workshop(records=66_000, end="2024-01-11") as shop:
+    with order.workshop(records=200_000, end="2024-01-31") as shop:
 
         def after(seconds: float) -> Callable[[], None]:
             return lambda: shop.server.delay(1000 * seconds)
@@ -135,7 +135,7 @@ def latency(order: Order) -> list[Report]:
         runs = shop.in_turn(order.wanted(contestants), order.rounds)
         report = Report(
             section="latency",
-            title=f"{shop.server.records:,} records, 10 days, hour windows, 200 ms in each answer",
+            title=f"{shop.server.records:,} records, 30 days, hour windows, 200 ms in each answer",
             rows=list(runs.values()),
             units=dict.fromkeys(runs, shop.server.records),
         )
