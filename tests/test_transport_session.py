@@ -411,7 +411,7 @@ def test_what_finds_nobody_is_not_told_as_sent() -> None:
 
 @functools.cache
 def _self_signed() -> ssl.SSLContext:
-    """A certificate for 127.0.0.1 that no authority signed, made for this test and good for a hundred years."""
+    """A certificate for 127.0.0.1 that no authority signed, made for this test and good for a century."""
     folder = Path(__file__).parent / "certificate"
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
