@@ -490,7 +490,7 @@ def test_a_run_never_says_complete_over_files_that_are_not_there(tmp_path: Path,
             shard.write_bytes(content[:-1] if how == "cut" else content + b"x")
         asked = world.requests()
         outcome = await world.run()
-        assert (outcome.status, outcome.exit_code) == ("difference", 4)
+        assert (outcome.status, outcome.exit_code) == ("storage", 7)
         assert shard.name in (outcome.error or "")
         assert world.requests() == asked
         shard.parent.mkdir(exist_ok=True)

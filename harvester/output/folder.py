@@ -14,7 +14,7 @@ import orjson
 from anyio import to_thread
 
 from harvester.dialects import Dialect, reading_of
-from harvester.errors import ConfigError, StorageError, VerificationFailed
+from harvester.errors import ConfigError, StorageError
 from harvester.events import Emit, PartitionPublished
 from harvester.ledger import Ledger, Lock, Settled, home_of
 from harvester.output import manifest
@@ -91,7 +91,7 @@ class Output:
             )
 
     def check_shards(self) -> None:
-        """Raises VerificationFailed where a published file is gone, or not as large as it was sealed."""
+        """Raises StorageError where a published file is gone, or not as large as it was sealed."""
         for build in self.ledger.published():
             for receipt in build.receipts:
                 path = self._disk.path(receipt.path)
@@ -103,7 +103,7 @@ class Output:
                     what = (
                         "is gone" if size < 0 else f"has {size} bytes, and {receipt.size_bytes} were sealed"
                     )
-                    raise VerificationFailed(
+                    raise StorageError(
                         f"{path}: {what}; nothing was changed. Bring it back from a backup, or harvest into "
                         "another folder; harvester verify shows what else is damaged"
                     )
