@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import anyio
@@ -33,6 +33,36 @@ SPAN = Span(start=START, end=START + 2 * DAY)
 
 def hours(first: float, last: float) -> Span:
     return Span(start=START + timedelta(hours=first), end=START + timedelta(hours=last))
+
+
+MISCHIEF: Final[list[list[dict[str, Any]]]] = [
+    [{"page_cap": 37}],
+    [{"ends": "exclusive"}],
+    [{"ends": "seconds"}],
+    [{"order": "ignored"}],
+    [{"order": "ties"}],
+    [{"order": "descending"}],
+    [{"duplicates": 0.1}],
+    [{"versions": 0.1}],
+    [{"limit_refused": 40}],
+    [{"offset_refused": 50}],
+    [{"offset_ignored": True}],
+    [{"more_than_limit": 3}],
+    [{"result_code": 5, "share": 0.2}],
+    [{"data": "null", "share": 0.2}],
+    [{"body": "html", "share": 0.2}],
+    [{"body": "cut_json", "share": 0.2}],
+    [{"body": "empty", "share": 0.2}],
+    [{"body": "bom"}],
+    [{"body": "pretty"}],
+    [{"cut": "length", "share": 0.2}],
+    [{"cut": "close", "share": 0.2}],
+    [{"reset": "midway", "share": 0.1}],
+    [{"status": 503, "share": 0.1}],
+    [{"status": 429, "retry_after": 0, "share": 0.1}],
+    [{"status": 500, "share": 0.1}, {"page_cap": 41}, {"duplicates": 0.05}, {"ends": "exclusive"}],
+]
+"""Faults under which a harvest is exact; the simulator knows what each means."""
 
 
 def settings(out: Path, url: str = "http://127.0.0.1:9", **other: Any) -> Job:

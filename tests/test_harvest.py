@@ -15,7 +15,7 @@ from harvester.testing.control import lines_of_truth
 from harvester.transport import LOOP_CLOCK
 from harvester.verify import verify
 from harvester.windows import Resolution, Span
-from tests.harvesting import DAY, START, World, digests, hours, live, manifest, untouched
+from tests.harvesting import DAY, MISCHIEF, START, World, digests, hours, live, manifest, untouched
 
 POISON: dict[str, Any] = {
     "status": 500,
@@ -308,35 +308,6 @@ def test_a_chosen_set_of_fields_still_holds_what_the_harvest_needs(tmp_path: Pat
     live(tmp_path, story)
 
 
-MISCHIEF: list[list[dict[str, Any]]] = [
-    [{"page_cap": 37}],
-    [{"ends": "exclusive"}],
-    [{"ends": "seconds"}],
-    [{"order": "ignored"}],
-    [{"order": "ties"}],
-    [{"order": "descending"}],
-    [{"duplicates": 0.1}],
-    [{"versions": 0.1}],
-    [{"limit_refused": 40}],
-    [{"offset_refused": 50}],
-    [{"offset_ignored": True}],
-    [{"more_than_limit": 3}],
-    [{"result_code": 5, "share": 0.2}],
-    [{"data": "null", "share": 0.2}],
-    [{"body": "html", "share": 0.2}],
-    [{"body": "cut_json", "share": 0.2}],
-    [{"body": "empty", "share": 0.2}],
-    [{"body": "bom"}],
-    [{"body": "pretty"}],
-    [{"cut": "length", "share": 0.2}],
-    [{"cut": "close", "share": 0.2}],
-    [{"reset": "midway", "share": 0.1}],
-    [{"status": 503, "share": 0.1}],
-    [{"status": 429, "retry_after": 0, "share": 0.1}],
-    [{"status": 500, "share": 0.1}, {"page_cap": 41}, {"duplicates": 0.05}, {"ends": "exclusive"}],
-]
-
-
 @pytest.mark.parametrize(
     "faults", MISCHIEF, ids=lambda faults: "+".join(next(iter(fault)) for fault in faults)
 )
@@ -500,7 +471,7 @@ def test_a_run_never_says_complete_over_files_that_are_not_there(tmp_path: Path,
     live(tmp_path, story, records=50)
 
 
-@pytest.mark.parametrize("how", ["gone", "empty", "folder"])
+@pytest.mark.parametrize("how", ["gone", "empty", "folder", "all"])
 def test_an_output_without_its_ledger_is_not_begun_anew(tmp_path: Path, how: str) -> None:
     async def story(world: World) -> None:
         await world.run()
@@ -510,8 +481,11 @@ def test_an_output_without_its_ledger_is_not_begun_anew(tmp_path: Path, how: str
             ledger.touch()
         elif how == "folder":
             ledger.mkdir()
+        elif how == "all":
+            shutil.rmtree(ledger.parent)
         with untouched(world.out):
             outcome = await world.run()
+        assert ledger.parent.exists() == (how != "all")
         assert (outcome.status, outcome.exit_code) == ("storage", 7)
         assert "ledger" in (outcome.error or "")
 

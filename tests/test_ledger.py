@@ -103,13 +103,6 @@ def test_a_window_changes_its_state_only_as_the_table_says(home: Path, before: S
                 ledger.fail([settled])
 
 
-def test_a_done_window_that_is_reopened_is_missing_again(home: Path) -> None:
-    with Ledger(home) as ledger:
-        sealed(ledger, done(0), done(1), done(2))
-        assert ledger.reopen(span(1, 2)) == 1
-        assert ledger.missing(span(0, 3)) == [span(1, 2)]
-
-
 def test_windows_are_done_together_with_their_receipt_or_not_at_all(home: Path) -> None:
     with Ledger(home) as ledger:
         build = sealed(ledger, done(0))

@@ -242,15 +242,6 @@ class Ledger:
         with self._transaction() as db:
             self._settle(db, settled)
 
-    def reopen(self, span: Span) -> int:
-        """Forgets that windows of `span` were proven, so that the next run asks for them; how many there
-        were.
-        """
-        with self._transaction() as db:
-            return db.execute(
-                "DELETE FROM windows WHERE start < ? AND end > ?", (to_us(span.end), to_us(span.start))
-            ).rowcount
-
     @staticmethod
     def _settle(db: sqlite3.Connection, settled: Iterable[Settled]) -> None:
         for one in settled:

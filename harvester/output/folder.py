@@ -65,13 +65,13 @@ class Output:
         root = self._disk.root
         if root.exists() and not root.is_dir():
             raise ConfigError(f"output.url: {root} is a file; name a folder")
+        self._check_ledger_is_there()
         with self._stack as stack:
             home = home_of(root).name
             self._disk.make_folder("")
             self._disk.make_folder(home)
             stack.enter_context(Lock(home_of(root)))
             self._disk.make_folder(naming.STAGING)
-            self._check_ledger_is_there()
             self.ledger = stack.enter_context(Ledger(home_of(root)))
             self.ledger.adopt_job(self._fingerprint, reading_of(self._dialect))
             self._sweep_staging()

@@ -31,7 +31,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from harvester import errors, windows
 from harvester.contract import Recheck
-from harvester.dialects import Ask, Dialect, Page
+from harvester.dialects import Ask, Page
 from harvester.errors import ContractBroken, HarvesterError, SourceError, StorageError
 from harvester.events import DrainBegan, Emit, RunStarted, nobody
 from harvester.job import Job, Outcome
@@ -44,7 +44,7 @@ from harvester.scheduler.known import begin_with, known_contract
 from harvester.scheduler.planning import Density, Planner
 from harvester.scheduler.revocable import Revocable
 from harvester.scheduler.steps import Fetched, Planned
-from harvester.transport import LOOP_CLOCK, Answer, Clock, Layer, Session, pace_of, stack
+from harvester.transport import LOOP_CLOCK, Clock, Layer, Session, pace_of, stack
 from harvester.windows import Span
 
 LOOKAHEAD: Final = 4
@@ -56,11 +56,6 @@ TAKEN_BYTES: Final = 1 << 20
 """Records that are worth the way to the thread that stores: a block of the compressor."""
 TAKEN_WINDOWS: Final = LEAST_LOOKAHEAD // 2
 """And so many windows with less in them. The plan never waits for them: with no slot free they are taken."""
-PARSE_IN_THREAD_BYTES: Final = 8 << 20
-"""Pages above this are parsed in a worker thread. The parser holds the interpreter's lock all the while, so a
-thread frees the loop of nothing: it adds a hop, and the memory of all pages that are parsed at once. A usual
-page of 3 MB takes 6 ms.
-"""
 NOT_BEGUN: Final = "lies in the future; run again when it is over"
 DRAIN_S: Final = 20.0
 """How long windows under way may take to finish after a drain began: less than the 30 s after which
@@ -259,7 +254,7 @@ class Harvest:
 
     def _reading(self, inner: Any, recheck: Recheck | None) -> Layer[Ask, Page]:
         dialect, emit = self._job.dialect, self._emit
-        read = Read(dialect, inner, parse=_parse, emit=emit)
+        read = Read(dialect, inner, emit=emit)
         if recheck is None:
             return read
         return Rechecked(read, recheck, dialect=dialect, served=self._served, emit=emit)
@@ -444,12 +439,6 @@ def _is_worth_a_hop(ready: list[Fetched]) -> bool:
         or sum(result.batch.raw_bytes for one in ready for result in one.results if result.batch)
         >= TAKEN_BYTES
     )
-
-
-async def _parse(dialect: Dialect, answer: Answer, ask: Ask) -> Page:
-    if len(answer.body) < PARSE_IN_THREAD_BYTES:
-        return dialect.read(answer.body, ask)
-    return await to_thread.run_sync(dialect.read, answer.body, ask)
 
 
 def _quietly(clean_up: Callable[[], None]) -> None:

@@ -38,7 +38,7 @@ from harvester.job import Job
 from harvester.output import Manifest, read_manifest
 from harvester.pages import Pages, Read, Served
 from harvester.records import Gather, Held
-from harvester.transport import LOOP_CLOCK, Answer, Clock, Layer, Session, stack
+from harvester.transport import LOOP_CLOCK, Clock, Layer, Session, stack
 from harvester.verify_source import cut as cutting
 from harvester.verify_source.compare import Finding, compared
 from harvester.verify_source.cut import Cut
@@ -155,7 +155,7 @@ class _Check:
                     return stack(
                         session,
                         job.transport,
-                        read=lambda inner: Read(dialect, inner, parse=_parse, emit=self._hear),
+                        read=lambda inner: Read(dialect, inner, emit=self._hear),
                         emit=self._emit,
                         rng=rng,
                         clock=clock,
@@ -303,10 +303,6 @@ def _line_reader(out: Path, manifest: Manifest) -> Callable[[bytes], Row]:
         return dialects.row_reader(manifest.job.get("reading", {}))
     except ValueError as error:
         raise VerificationFailed(f"{out}: the manifest {error}; run the job again to write it anew") from None
-
-
-async def _parse(dialect: Dialect, answer: Answer, ask: Ask) -> Page:
-    return await to_thread.run_sync(dialect.read, answer.body, ask)
 
 
 def _span(stretch: Any) -> Span:
