@@ -25,6 +25,9 @@ COMMANDS: Final = {
     "verify": Command(
         "harvester.cli.verify", "the files of an output against its manifest and its ledger, or the source"
     ),
+    "schema": Command(
+        "harvester.cli.schema", "the fields of an output's records: types, nulls, first and last seen"
+    ),
     "simulate": Command(
         "harvester.testing.command", "serve the Reporting API on this machine, with data and faults"
     ),
@@ -34,7 +37,6 @@ LATER: Final = {
     "refresh": "harvest the span again into a new folder",
     "report": "`harvester status` shows what is done, open and failed",
     "merge": "one run harvests the whole span",
-    "schema": "read the shards with duckdb or polars",
 }
 """Commands of the interface that this version has not, and what to do instead."""
 

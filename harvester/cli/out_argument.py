@@ -3,6 +3,9 @@
 from argparse import ArgumentParser, ArgumentTypeError
 from pathlib import Path
 
+from harvester.errors import ConfigError
+from harvester.ledger import is_begun
+
 
 def add_argument(parser: ArgumentParser) -> None:
     parser.add_argument("out", metavar="OUT", type=_folder, help="the folder that a run wrote to")
@@ -17,3 +20,12 @@ def _folder(text: str) -> Path:
         shown = text if len(text) <= 80 else f"{text[:77]}..."
         raise ArgumentTypeError(f"{shown!r} cannot be a folder: {error.strerror}; name another") from None
     return path
+
+
+def check_begun(out: Path) -> None:
+    """ConfigError where no run has ever written: such a folder has no ledger to go by."""
+    if not out.is_dir():
+        what = "is a file, not an output" if out.exists() else "there is nothing here"
+        raise ConfigError(f"{out}: {what}; name the folder that a run writes to (output.url)")
+    if not is_begun(out):
+        raise ConfigError(f"{out}: no harvest was begun here; `harvester run` begins one")

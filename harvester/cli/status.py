@@ -9,8 +9,7 @@ from pathlib import Path
 from harvester.cli import answer, out_argument
 from harvester.cli.config import span_text
 from harvester.cli.streams import say
-from harvester.errors import ConfigError
-from harvester.ledger import Status, is_begun, read_status
+from harvester.ledger import Status, read_status
 
 EXAMPLES = """\
 examples:
@@ -34,11 +33,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     out: Path = args.out
-    if not out.is_dir():
-        what = "is a file, not an output" if out.exists() else "there is nothing here"
-        raise ConfigError(f"{out}: {what}; name the folder that a run writes to (output.url)")
-    if not is_begun(out):
-        raise ConfigError(f"{out}: no harvest was begun here; `harvester run` begins one")
+    out_argument.check_begun(out)
     status = read_status(out)
     if args.json:
         answer.say_json(dataclasses.asdict(status))

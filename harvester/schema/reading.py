@@ -1,0 +1,79 @@
+"""The schema of an output: every published record is read once, a block at a time.
+
+By the ledger, so also while a run goes on: what it has published so far is read, in the order of time.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+
+from harvester.dialects import row_reader
+from harvester.errors import StorageError
+from harvester.ledger import Build, Ledger, home_of
+from harvester.schema.fields import BLOCK_RECORDS, Field, Fields
+from harvester.shapes import Shape
+from harvester.shards import read_lines
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schema:
+    out: str
+    complete: bool
+    """Everything that was asked of the output is proven and was read."""
+    partitions: int
+    records: int
+    fields: list[Field]
+    left_out: int
+    """Fields that were met when `MOST_FIELDS` were known already; not told."""
+    shape: Shape
+    """Of a whole record."""
+
+
+def read_schema(out: Path, *, progress: Callable[[int], None]) -> Schema:
+    """Raises StorageError where the output has no ledger, or a shard is missing or damaged. `progress` is
+    told the records read so far."""
+    fields, partitions = Fields(), 0
+    with Ledger(home_of(out), read_only=True) as ledger:
+        time_of = _time_reader(ledger)
+        for name in [build.partition for build in ledger.published()]:
+            partitions += 1
+            for block in _blocks(out, ledger, name):
+                fields.add(block, time_of)
+                progress(fields.records)
+        spans = ledger.spans()
+        complete = bool(spans) and not any(ledger.missing(span) for span in spans)
+    return Schema(
+        out=str(out),
+        complete=complete,
+        partitions=partitions,
+        records=fields.records,
+        fields=fields.found(),
+        left_out=fields.left_out,
+        shape=fields.shape(),
+    )
+
+
+def _time_reader(ledger: Ledger) -> Callable[[bytes], datetime]:
+    read = row_reader(ledger.reading())
+    return lambda line: read(line)[0]
+
+
+def _blocks(out: Path, ledger: Ledger, partition: str) -> Iterator[list[bytes]]:
+    build = _published(ledger, partition)
+    for receipt in build.receipts if build else ():
+        lines = read_lines(out / receipt.path)
+        try:
+            while block := list(islice(lines, BLOCK_RECORDS)):
+                yield block
+        except StorageError as error:
+            if _published(ledger, partition) != build:
+                raise StorageError(
+                    f"{out}: dt={partition} was replaced while it was read; ask for the schema again"
+                ) from None
+            raise error
+
+
+def _published(ledger: Ledger, partition: str) -> Build | None:
+    return next((build for build in ledger.builds(partition) if build.generation is not None), None)
