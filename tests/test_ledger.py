@@ -1,6 +1,5 @@
 """ledger: what it says is true after any kill, and nobody else writes it."""
 
-import sqlite3
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from pathlib import Path
@@ -196,16 +195,6 @@ def test_a_damaged_ledger_is_refused_and_left_as_it_is(home: Path) -> None:
 def test_a_ledger_that_is_no_database_is_refused(home: Path) -> None:
     (home / "ledger.sqlite").write_bytes(b"this is no database, " * 100)
     with pytest.raises(LedgerDamaged), Ledger(home):
-        pass
-
-
-def test_a_ledger_of_another_version_is_refused(home: Path) -> None:
-    with Ledger(home):
-        pass
-    db = sqlite3.connect(home / "ledger.sqlite")
-    db.execute("PRAGMA user_version = 99")
-    db.close()
-    with pytest.raises(StorageError, match="another version"), Ledger(home):
         pass
 
 

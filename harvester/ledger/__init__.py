@@ -1,7 +1,9 @@
 """The ledger: which windows are proven, which shards hold them, and who may write."""
 
-from harvester.ledger.database import SCHEMA_VERSION, Ledger, home_of, is_begun
+from harvester.ledger.database import Ledger
+from harvester.ledger.file import home_of, is_begun
 from harvester.ledger.lock import Lock, is_held
+from harvester.ledger.schema import SCHEMA_VERSION
 from harvester.ledger.states import TRANSITIONS, Build, Counts, Gap, Settled, State, from_us, to_us
 from harvester.ledger.status import PartitionStatus, Status, read_status
 

@@ -1,155 +1,31 @@
 """The ledger: which windows are proven, which shards hold them, and who may write.
 
-One SQLite file, `OUT/_harvest/ledger.sqlite`. A window that has no row is OPEN: it was never asked for, or
-what it brought was not sealed. Every change of state is one transaction that comes after the data it speaks
-of is durable, so a kill at any point leaves a ledger that is true.
+A window that has no row is OPEN: it was never asked for, or what it brought was not sealed. Every change of
+state is one transaction that comes after the data it speaks of is durable, so a kill at any point leaves a
+ledger that is true.
 
 A partition's shards belong to a build. A build is STAGED while it grows; publishing it, in one transaction,
 makes it the partition's generation and drops every older build. Files that no build names any more wait in
 `garbage` until a manifest that does not name them stands; then they are removed, and only they.
-
-Others may read while a run writes (WAL); two writers are kept apart by lock.py.
 """
 
 import json
-import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
-from harvester.errors import LedgerDamaged, OtherJob, StorageError
+from harvester.errors import OtherJob, StorageError
+from harvester.ledger.file import LedgerFile
 from harvester.ledger.states import TRANSITIONS, Build, Counts, Gap, Settled, State, from_us, to_us
 from harvester.shards import Receipt
 from harvester.windows import Partition, Span, merge, subtract
 
-SCHEMA_VERSION: Final = 1
-
 NOT_OVER: Final = "provisional: asked for before it was over; run again afterwards"
-_SCHEMA: Final = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE spans (start INTEGER PRIMARY KEY, end INTEGER NOT NULL);
-CREATE TABLE windows (
-    start INTEGER PRIMARY KEY, end INTEGER NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('done', 'failed', 'provisional')),
-    records INTEGER NOT NULL, error TEXT);
-CREATE TABLE builds (
-    id INTEGER PRIMARY KEY, partition TEXT NOT NULL, state TEXT NOT NULL CHECK (state IN ('staged',
-    'published')),
-    generation INTEGER);
-CREATE UNIQUE INDEX one_published ON builds (partition) WHERE state = 'published';
-CREATE INDEX builds_by_partition ON builds (partition);
-CREATE TABLE shards (
-    build INTEGER NOT NULL REFERENCES builds (id) ON DELETE CASCADE, number INTEGER NOT NULL, path TEXT
-    NOT NULL,
-    records INTEGER NOT NULL, size_bytes INTEGER NOT NULL, raw_bytes INTEGER NOT NULL, sha256 TEXT NOT NULL,
-    first INTEGER NOT NULL, last INTEGER NOT NULL, PRIMARY KEY (build, number)) WITHOUT ROWID;
-CREATE INDEX shards_by_path ON shards (path);
-CREATE TABLE garbage (path TEXT PRIMARY KEY) WITHOUT ROWID;
-"""
+NOT_PUBLISHED: Final = "sealed and not yet published; run again to go on"
 
 
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(f"{path}: the ledger could not be opened: {error.strerror}") from error
-    except sqlite3.OperationalError as error:
-        raise StorageError(f"{path}: the ledger could not be used: {error}") from error
-    except sqlite3.DatabaseError as error:
-        raise LedgerDamaged(
-            f"{path}: the ledger is damaged ({error}); nothing was changed. Keep a copy of the output, "
-            f"then harvest "
-            f"into a new folder, or restore {path.name} from a backup"
-        ) from error
-
-
-def home_of(out: Path) -> Path:
-    return out / "_harvest"
-
-
-def is_begun(out: Path) -> bool:
-    return (home_of(out) / "ledger.sqlite").exists()
-
-
-class Ledger:
+class Ledger(LedgerFile):
     """The ledger of one output. Not for two threads at once; the store task owns it while a run goes on."""
-
-    def __init__(self, home: Path, *, read_only: bool = False, check: bool = True) -> None:
-        self._path = home / "ledger.sqlite"
-        self._read_only = read_only
-        self._check = check
-        self._db: sqlite3.Connection = None  # type: ignore[assignment]
-
-    def __enter__(self) -> Self:
-        with _explained(self._path):
-            if self._read_only:
-                # Without a writer there is no WAL, and nothing has to be made beside the file to read it: so
-                # an output on a read-only disk can be looked at, and looking leaves no trace.
-                mode = "mode=ro" if self._path.with_name(f"{self._path.name}-wal").exists() else "immutable=1"
-                self._db = sqlite3.connect(
-                    f"{self._path.absolute().as_uri()}?{mode}", uri=True, check_same_thread=False
-                )
-            else:
-                os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-                self._db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-            try:
-                self._open()
-            except BaseException:
-                self._db.close()
-                raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with _explained(self._path):
-            self._db.close()
-
-    def _open(self) -> None:
-        self._db.execute("PRAGMA busy_timeout = 10000")
-        self._db.execute("PRAGMA foreign_keys = ON")
-        if not self._read_only:
-            # FULL: in WAL mode each commit is synced. With less, a power loss could take back what was
-            # said done.
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
-        (verdict,) = self._db.execute("PRAGMA quick_check(1)").fetchone() if self._check else ("ok",)
-        if verdict != "ok":
-            raise LedgerDamaged(f"{self._path}: the ledger is damaged ({verdict}); nothing was changed")
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version == 0 and not self._read_only:
-            with self._transaction():
-                for statement in filter(str.strip, _SCHEMA.split(";")):
-                    self._db.execute(statement)
-                self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        elif version == 0:
-            raise StorageError(f"{self._path}: the ledger is empty; no harvest got far enough to begin it")
-        elif version != SCHEMA_VERSION:
-            raise StorageError(
-                f"{self._path}: made by another version of harvester (ledger schema {version}, this one "
-                f"reads "
-                f"{SCHEMA_VERSION}); use that version, or harvest into a new folder"
-            )
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with _explained(self._path):
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
-
-    def _rows(self, query: str, *values: object) -> list[Any]:
-        with _explained(self._path):
-            return self._db.execute(query, values).fetchall()
 
     # --- the job and its spans
 
@@ -204,14 +80,28 @@ class Ledger:
 
     def missing(self, span: Span) -> list[Span]:
         """The stretches of `span` that no done window covers, in order."""
+        return self._without(span, "state = 'done'")
+
+    def unpublished(self, span: Span) -> list[Span]:
+        """The stretches of `span` that readers cannot rely on, in order: the missing ones, and those whose
+        records are staged.
+        """
+        return self._without(span, "state = 'done' AND staged IS NULL")
+
+    def _without(self, span: Span, which: str) -> list[Span]:
         rows = self._rows(
-            "SELECT start, end FROM windows WHERE state = 'done' AND start < ? AND end > ? ORDER BY start",
+            f"SELECT start, end FROM windows WHERE {which} AND start < ? AND end > ? ORDER BY start",
             to_us(span.end),
             to_us(span.start),
         )
-        return subtract(
-            span, merge(Span(start=from_us(start), end=from_us(end)) for start, end in _joined(rows))
+        return subtract(span, _joined(rows))
+
+    def staged(self) -> list[Gap]:
+        """Stretches that are done while their records wait to be published."""
+        rows = self._rows(
+            "SELECT start, end FROM windows WHERE staged IS NOT NULL AND state = 'done' ORDER BY start"
         )
+        return [Gap(start=span.start, end=span.end, error=NOT_PUBLISHED) for span in _joined(rows)]
 
     def gaps(self, span: Span | None = None) -> list[Gap]:
         """Windows that failed or are provisional, in order, with what was last said of them."""
@@ -243,7 +133,7 @@ class Ledger:
             self._settle(db, settled)
 
     @staticmethod
-    def _settle(db: sqlite3.Connection, settled: Iterable[Settled]) -> None:
+    def _settle(db: sqlite3.Connection, settled: Iterable[Settled], staged: int | None = None) -> None:
         for one in settled:
             start, end = to_us(one.window.start), to_us(one.window.end)
             (done,) = db.execute(
@@ -257,8 +147,8 @@ class Ledger:
                 )
             db.execute("DELETE FROM windows WHERE start < ? AND end > ?", (end, start))
             db.execute(
-                "INSERT INTO windows VALUES (?, ?, ?, ?, ?)",
-                (start, end, one.state.value, one.records, one.error),
+                "INSERT INTO windows (start, end, state, records, error, staged) VALUES (?, ?, ?, ?, ?, ?)",
+                (start, end, one.state.value, one.records, one.error, staged),
             )
 
     # --- builds and shards
@@ -343,7 +233,7 @@ class Ledger:
                         to_us(receipt.last),
                     ),
                 )
-            self._settle(db, settled)
+            self._settle(db, settled, staged=build)
             db.executemany("INSERT OR IGNORE INTO garbage VALUES (?)", [(path,) for path in intents])
 
     def publish(self, build: int, paths: Sequence[str]) -> int:
@@ -359,6 +249,11 @@ class Ledger:
             db.execute(
                 "INSERT OR IGNORE INTO garbage SELECT path FROM shards WHERE build IN "
                 "(SELECT id FROM builds WHERE partition = ?)",
+                (partition,),
+            )
+            db.execute(
+                "UPDATE windows SET staged = NULL "
+                "WHERE staged IN (SELECT id FROM builds WHERE partition = ?)",
                 (partition,),
             )
             db.execute("DELETE FROM builds WHERE partition = ? AND id <> ?", (partition, build))
@@ -403,15 +298,12 @@ class Ledger:
             )
 
 
-def _joined(rows: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Neighbours become one interval, so that a year of done windows is one span and not 35,000."""
-    begun: tuple[int, int] | None = None
+def _joined(rows: Iterable[tuple[int, int]]) -> list[Span]:
+    """Neighbours become one, so that a year of done windows is one span and not 35,000."""
+    joined: list[tuple[int, int]] = []
     for start, end in rows:
-        if begun and begun[1] == start:
-            begun = (begun[0], end)
+        if joined and joined[-1][1] == start:
+            joined[-1] = (joined[-1][0], end)
         else:
-            if begun:
-                yield begun
-            begun = (start, end)
-    if begun:
-        yield begun
+            joined.append((start, end))
+    return [Span(start=from_us(start), end=from_us(end)) for start, end in joined]

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from harvester.errors import StorageError
-from harvester.ledger.database import Ledger, home_of, is_begun
+from harvester.ledger.database import Ledger
+from harvester.ledger.file import home_of, is_begun
 from harvester.ledger.states import Gap
 from harvester.windows import Span
 

@@ -274,12 +274,12 @@ class Output:
 
     def _is_whole(self, name: str) -> bool:
         partition = partition_named(name, self._settings.partition_by, self._time_zone)
-        return not self.ledger.missing(Span(start=partition.start, end=partition.end))
+        return not self.ledger.unpublished(Span(start=partition.start, end=partition.end))
 
     def manifest(self) -> manifest.Manifest:
         ledger = self.ledger
         spans = ledger.spans()
-        open_spans = [part for span in spans for part in ledger.missing(span)]
+        open_spans = [part for span in spans for part in ledger.unpublished(span)]
         partitions: list[manifest.ManifestPartition] = []
         shards: list[manifest.ManifestShard] = []
         for build in ledger.published():
@@ -312,7 +312,7 @@ class Output:
             ],
             complete=bool(spans) and not open_spans and not ledger.unfinished(),
             records=sum(partition.records for partition in partitions),
-            gaps=manifest.gaps_of(open_spans, ledger.gaps()),
+            gaps=manifest.gaps_of(open_spans, [*ledger.gaps(), *ledger.staged()]),
             partitions=partitions,
             shards=shards,
         )
