@@ -124,6 +124,22 @@ class PartitionPublished:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FileDamaged:
+    """A shard is gone or has other bytes than were sealed: its partition is fetched again."""
+
+    path: str
+    partition: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileForeign:
+    """Somebody else's file lies among the shards, where readers of the folder would take it for output."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ContractChanged:
     """The source does something else than `harvester probe` has found: the run goes on by what it sees."""
 
@@ -159,6 +175,8 @@ Event = (
     | WindowFailed
     | ShardSealed
     | PartitionPublished
+    | FileDamaged
+    | FileForeign
     | ContractChanged
     | DrainBegan
     | RunEnded

@@ -50,3 +50,7 @@ class Outcome:
     outside_window_dropped: int = 0
     bytes_written: int = 0
     shards: int = 0
+    repaired: list[str] | None = None
+    """Partitions that were damaged and have a new generation; None where no repair was asked for."""
+    foreign: list[str] | None = None
+    """Files among the shards that are not ours; None where no repair was asked for."""

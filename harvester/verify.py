@@ -22,6 +22,7 @@ from harvester.errors import ConfigError, StorageError, VerificationFailed
 from harvester.ledger import Build, Ledger, home_of, is_begun, is_held
 from harvester.output import Manifest, ManifestShard, read_manifest
 from harvester.output.manifest import iso, success_stands
+from harvester.output.soundness import files_of_partitions
 from harvester.shards import naming, read_lines
 from harvester.windows import Partition, Span, partition_named
 
@@ -181,13 +182,9 @@ class _Verifier:
     def _foreign(self, manifest: Manifest) -> None:
         """Files that a reader of `dt=*/*` would take for output."""
         told = {shard.path for shard in manifest.shards}
-        for folder in sorted(self._out.glob("dt=*")):
-            for path in sorted(folder.rglob("*")):
-                relative = path.relative_to(self._out).as_posix()
-                if relative not in told and not path.is_dir() and not path.name.startswith(("_", ".")):
-                    self._differ(
-                        "foreign", relative, "is not in the manifest; a reader of the folder would see it"
-                    )
+        for path in files_of_partitions(self._out):
+            if path not in told:
+                self._differ("foreign", path, "is not in the manifest; a reader of the folder would see it")
 
     # --- what is there
 

@@ -153,6 +153,14 @@ def test_a_link_replaces_what_stands_and_leaves_no_spare_file(tmp_path: Path) ->
     assert (tmp_path / "shown").read_bytes() == b"new"
 
 
+def test_a_file_that_has_both_names_already_keeps_them_and_gets_no_third(tmp_path: Path) -> None:
+    disk = Disk(tmp_path)
+    disk.replace("one", b"same")
+    disk.link("one", "two")
+    disk.link("one", "two")
+    assert disk.files("") == ["one", "two"]
+
+
 def test_where_links_are_not_to_be_had_the_file_is_copied(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

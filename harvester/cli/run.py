@@ -28,6 +28,7 @@ examples:
   harvester run january.toml
   harvester run january.toml --start 2024-01-01 --end 2024-01-02 --out try
   harvester run january.toml --set fetch.concurrency=4 --set 'source.queues=[12, 14]'
+  harvester run january.toml --repair                  # after files were lost or damaged
   harvester run january.toml --max-duration 3600 --log-format json --summary run.json 2>> run.log
 
 Stop it any time: the first Ctrl-C (or SIGTERM) finishes what is under way, the second stops at once.
@@ -47,6 +48,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=_seconds,
         metavar="S",
         help="stop after S seconds as a signal would, with exit code 10",
+    )
+    parser.add_argument(
+        "--repair",
+        action="store_true",
+        help="read every file first; partitions with damaged ones are fetched again and replaced",
     )
     parser.add_argument("--part", metavar="I/N", help="not available in this version")
     parser.add_argument(
@@ -94,7 +100,7 @@ def run(args: Namespace) -> int:
         if job.span.end > now:
             hint = "what is written later is not in it; run again when it is over"
             telemetry.note(logging.WARNING, "span_is_not_over", end=job.span.end, hint=hint)
-        outcome = _harvested(job, args.max_duration, telemetry, obeyed)
+        outcome = _harvested(job, args, telemetry, obeyed)
         _note_the_end(outcome, telemetry)
         told = summaries.summary(outcome, telemetry.counters)
     if telemetry.on_terminal and not args.quiet:
@@ -130,14 +136,12 @@ def _own_stderr() -> TextIO:
     return os.fdopen(descriptor, "w", encoding=encoding, errors="backslashreplace", buffering=1)
 
 
-def _harvested(
-    job: Job, max_duration_s: float | None, telemetry: Telemetry, obeyed: signals.Signals
-) -> Outcome:
+def _harvested(job: Job, args: Namespace, telemetry: Telemetry, obeyed: signals.Signals) -> Outcome:
     """Every end but a ConfigError is an Outcome, so that there is a summary to print."""
     out = job.output.url
 
     async def harvest() -> Outcome:
-        harvest = Harvest(job, emit=telemetry.emit, max_duration_s=max_duration_s)
+        harvest = Harvest(job, emit=telemetry.emit, max_duration_s=args.max_duration, repair=args.repair)
         loop = asyncio.get_running_loop()
         obeyed.attend(loop, drain=lambda: harvest.drain("signal"), cancel=harvest.cancel)
         return await harvest.run()

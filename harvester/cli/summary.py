@@ -16,7 +16,9 @@ from harvester.telemetry import Counters
 
 
 def summary(outcome: Outcome, counters: Counters) -> dict[str, Any]:
-    """The keys that outside checks rely on; `error` only where there is something to say."""
+    """The keys that outside checks rely on; `error` only where there is something to say, `repaired`
+    and `foreign` only after --repair.
+    """
     told = {
         "status": outcome.status,
         "exit_code": outcome.exit_code,
@@ -40,6 +42,8 @@ def summary(outcome: Outcome, counters: Counters) -> dict[str, Any]:
         "shards": outcome.shards,
         "out": outcome.out,
     }
+    if outcome.repaired is not None:
+        told |= {"repaired": outcome.repaired, "foreign": outcome.foreign}
     return told if outcome.error is None else told | {"error": outcome.error}
 
 

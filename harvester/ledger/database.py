@@ -22,6 +22,7 @@ from harvester.windows import Partition, Span, merge, subtract
 
 NOT_OVER: Final = "provisional: asked for before it was over; run again afterwards"
 NOT_PUBLISHED: Final = "sealed and not yet published; run again to go on"
+_KEEP_WHAT_IS_NAMED: Final = "DELETE FROM garbage WHERE path IN (SELECT path FROM shards)"
 
 
 class Ledger(LedgerFile):
@@ -235,6 +236,8 @@ class Ledger(LedgerFile):
                 )
             self._settle(db, settled, staged=build)
             db.executemany("INSERT OR IGNORE INTO garbage VALUES (?)", [(path,) for path in intents])
+            # A path that keeps its bytes from one generation to the next is no garbage if a kill comes now.
+            db.execute(_KEEP_WHAT_IS_NAMED)
 
     def publish(self, build: int, paths: Sequence[str]) -> int:
         """Makes the build its partition's output, its shards now under `paths`; returns the generation.
@@ -262,7 +265,8 @@ class Ledger(LedgerFile):
             )
             for number, path in enumerate(paths):
                 db.execute("UPDATE shards SET path = ? WHERE build = ? AND number = ?", (path, build, number))
-            db.execute("DELETE FROM garbage WHERE path IN (SELECT path FROM shards)")
+            db.execute(_KEEP_WHAT_IS_NAMED)
+            db.execute("DELETE FROM repairs WHERE partition = ?", (partition,))
         return int(generation)
 
     def publish_empty(self, partitions: Iterable[tuple[str, Sequence[Settled]]]) -> None:
@@ -276,6 +280,37 @@ class Ledger(LedgerFile):
                     "INSERT INTO builds (partition, state, generation) VALUES (?, 'published', 1)",
                     (partition,),
                 )
+
+    # --- partitions whose files are damaged
+
+    def void(self, partition: Partition) -> None:
+        """Takes back what was proven of a partition: its windows are open again, what was staged of it is
+        garbage. The published generation stays for readers, and nothing is built on it any more.
+        """
+        inside = Span(start=partition.start, end=partition.end)
+        proven = [[to_us(span.start), to_us(span.end)] for span in subtract(inside, self.missing(inside))]
+        with self._transaction() as db:
+            db.execute("INSERT OR IGNORE INTO repairs VALUES (?, ?)", (partition.name, json.dumps(proven)))
+            db.execute(
+                "DELETE FROM windows WHERE start >= ? AND start < ?",
+                (to_us(partition.start), to_us(partition.end)),
+            )
+            staged = "FROM builds WHERE partition = ? AND state = 'staged'"
+            db.execute(
+                f"INSERT OR IGNORE INTO garbage SELECT path FROM shards WHERE build IN (SELECT id {staged})",
+                (partition.name,),
+            )
+            db.execute(f"DELETE {staged}", (partition.name,))
+            db.execute(_KEEP_WHAT_IS_NAMED)
+
+    def void_partitions(self) -> dict[str, list[Span]]:
+        """Those partitions that wait for a generation to replace theirs, with what that has to cover."""
+        return {
+            name: [Span(start=from_us(start), end=from_us(end)) for start, end in json.loads(proven)]
+            for name, proven in self._rows("SELECT partition, proven FROM repairs ORDER BY partition")
+        }
+
+    # --- files that nobody needs any more
 
     def garbage(self) -> list[str]:
         return [path for (path,) in self._rows("SELECT path FROM garbage ORDER BY path")]

@@ -39,6 +39,11 @@ STEPS: Final = (
     ALTER TABLE windows ADD COLUMN staged INTEGER;
     CREATE INDEX staged_windows ON windows (staged) WHERE staged IS NOT NULL
     """,
+    # 3: partitions whose files are damaged: their generation stands, for readers, until one replaces it that
+    #    covers the stretches (`proven`, JSON) that this one covered.
+    """
+    CREATE TABLE repairs (partition TEXT PRIMARY KEY, proven TEXT NOT NULL) WITHOUT ROWID
+    """,
 )
 SCHEMA_VERSION: Final = len(STEPS)
 

@@ -31,7 +31,7 @@ TRANSITIONS: Final[Mapping[tuple[State, State], bool]] = {
     (State.OPEN, State.DONE): True,  # its last record was sealed
     (State.OPEN, State.FAILED): True,  # its attempts are used up
     (State.OPEN, State.PROVISIONAL): True,  # it was not over when it was asked for
-    (State.DONE, State.OPEN): False,  # nothing takes back what was proven
+    (State.DONE, State.OPEN): True,  # the files that held its records are damaged
     (State.DONE, State.DONE): False,  # a done window is never asked, so never done twice
     (State.DONE, State.FAILED): False,  # a failure takes nothing back that was proven
     (State.DONE, State.PROVISIONAL): False,  # what is over stays over

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Final
 
 from harvester.dialects import Row
+from harvester.errors import StorageError
 from harvester.events import Emit, PartitionPublished, ShardSealed
 from harvester.ledger import Ledger, Settled, State
 from harvester.output.base import Base
@@ -41,7 +42,10 @@ class Assembly:
         self._suffix = suffix(settings.compression)
         self._emit = emit
         self._builds = ledger.builds(partition.name)
-        self._base = Base(disk, self._builds, row=row)
+        self._to_cover = ledger.void_partitions().get(partition.name)
+        """What the published generation covers, where its files are damaged and this one is to replace it."""
+        base = self._builds if self._to_cover is None else [b for b in self._builds if b.generation is None]
+        self._base = Base(disk, base, row=row)
         self._first_missing = first_missing
         self._settled: list[Settled] = []
         """Windows taken since the last seal: the next one completes them."""
@@ -115,7 +119,8 @@ class Assembly:
         """Seals what is left and publishes; returns the paths of the generation before, if this one
         replaces it.
 
-        Where no window brought anything and nothing was staged, the published generation stays as it is.
+        Where no window brought anything and nothing was staged, the published generation stays as it is. So
+        does a damaged one until this build covers what it covered: the source may have less by now.
         """
         staged = any(build.generation is None for build in self._builds)
         if self._sink is None and not staged:
@@ -123,23 +128,32 @@ class Assembly:
                 self._ledger.fail(self._settled)
             return []
         sink = self._begun()
+        if not self._covers():
+            self._seal([*sink.add(self._base.rows_before(None)), *sink.finish()], [])
+            return []
         # Two adds and a seal may each complete shards; only the last transaction carries the intents.
         self._seal(sink.add(self._base.rows_before(None)))
         last = sink.finish()
         receipts = [*self._sealed, *last]
         complete = self._is_complete()
         names = [self._name(number, receipt, complete) for number, receipt in enumerate(receipts)]
-        self._seal(last, names)
+        self._seal(last, [name for name in names if not self._disk.path(name).exists()])
         return self._publish(receipts, names, complete)
 
+    def _covers(self) -> bool:
+        return all(self._is_done(span) for span in self._to_cover or ())
+
     def _is_complete(self) -> bool:
-        whole = Span(start=self.partition.start, end=self.partition.end)
+        return self._is_done(Span(start=self.partition.start, end=self.partition.end))
+
+    def _is_done(self, span: Span) -> bool:
+        """By the ledger, or by what the next seal is about to tell it."""
         done = [
             Span(start=one.window.start, end=one.window.end)
             for one in self._settled
             if one.state is State.DONE
         ]
-        return not any(subtract(part, merge(done)) for part in self._ledger.missing(whole))
+        return not any(subtract(part, merge(done)) for part in self._ledger.missing(span))
 
     def _name(self, number: int, receipt: Receipt, complete: bool) -> str:
         plain = naming.plain(self.partition.name, number, self._suffix)
@@ -149,9 +163,22 @@ class Assembly:
             if build.generation is not None
             for old in build.receipts
         }
+        names = [naming.digested(self.partition.name, number, self._suffix, receipt.sha256)]
         if complete and taken.get(plain, receipt.sha256) == receipt.sha256:
-            return plain
-        return naming.digested(self.partition.name, number, self._suffix, receipt.sha256)
+            names.insert(0, plain)
+        for name in names:
+            if name in taken or self._is_free(name, receipt):
+                return name
+        raise StorageError(
+            f"{self._disk.path(names[-1])}: is not a file of this output; move it away, then run again"
+        )
+
+    def _is_free(self, name: str, receipt: Receipt) -> bool:
+        """Whether the name is nobody else's: a stranger's file is not replaced, except by the same bytes."""
+        path = self._disk.path(name)
+        if not path.exists() or name in self._ledger.garbage():
+            return True
+        return path.is_file() and self._disk.sha256(name) == receipt.sha256
 
     def _publish(self, receipts: list[Receipt], names: list[str], complete: bool) -> list[str]:
         if names:

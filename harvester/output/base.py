@@ -42,6 +42,7 @@ class Base:
                 receipt.last < first_missing and after.first < first_missing
             ):
                 break
+            self._check(receipt)
             count += 1
         return list(receipts[:count])
 
@@ -76,12 +77,15 @@ class Base:
             if build.receipts:
                 position = max(filter(None, (position, last)))
 
-    def _shard(self, receipt: Receipt) -> Iterator[Row]:
+    def _check(self, receipt: Receipt) -> None:
+        """A generation vouches for every byte of its shards, so none is taken over unread."""
         if self._disk.sha256(receipt.path) != receipt.sha256:
             raise StorageError(
                 f"{self._disk.path(receipt.path)}: is not the shard that the ledger knows (its SHA-256 "
-                f"differs); "
-                "nothing was changed. Run harvester verify to see what is damaged"
+                "differs); nothing was changed. `harvester run JOB.toml --repair` fetches its partition again"
             )
+
+    def _shard(self, receipt: Receipt) -> Iterator[Row]:
+        self._check(receipt)
         for line in read_lines(self._disk.path(receipt.path)):
             yield self._row(line)

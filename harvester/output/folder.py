@@ -4,7 +4,7 @@ Everything here blocks (compression, fsync, SQLite) and belongs to one thread at
 store task.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, Self
@@ -15,9 +15,9 @@ from anyio import to_thread
 
 from harvester.dialects import Dialect, reading_of
 from harvester.errors import ConfigError, StorageError
-from harvester.events import Emit, PartitionPublished
+from harvester.events import Emit, FileDamaged, FileForeign, PartitionPublished
 from harvester.ledger import Ledger, Lock, Settled, home_of
-from harvester.output import manifest
+from harvester.output import manifest, soundness
 from harvester.output.assembly import Assembly
 from harvester.records import Batch
 from harvester.shards import OutputSettings, naming, read_lines
@@ -54,6 +54,9 @@ class Output:
         self._empty_windows = 0
         self._bytes_written = 0
         self._has_quarantine = False
+        self.repairing: dict[str, list[str]] = {}
+        """Partitions that are fetched again, each with the damaged files that were found in it."""
+        self.strangers: list[str] = []
         self.ledger: Ledger = None  # type: ignore[assignment]
 
     async def __aenter__(self) -> Self:
@@ -90,23 +93,32 @@ class Output:
                 "changed. Bring the ledger back from a backup, or harvest into another folder"
             )
 
-    def check_shards(self) -> None:
-        """Raises StorageError where a published file is gone, or not as large as it was sealed."""
-        for build in self.ledger.published():
-            for receipt in build.receipts:
-                path = self._disk.path(receipt.path)
-                try:
-                    size = path.stat().st_size
-                except OSError:
-                    size = -1
-                if size != receipt.size_bytes:
-                    what = (
-                        "is gone" if size < 0 else f"has {size} bytes, and {receipt.size_bytes} were sealed"
-                    )
-                    raise StorageError(
-                        f"{path}: {what}; nothing was changed. Bring it back from a backup, or harvest into "
-                        "another folder; harvester verify shows what else is damaged"
-                    )
+    def check_shards(self, *, repair: bool) -> None:
+        """Raises StorageError where a published file is gone, or not as large as it was sealed.
+
+        With `repair` every file is read, and a partition with a damaged one is taken back: the run fetches it
+        again. Files that are not ours are named and left alone.
+        """
+        for damage in soundness.damages(self._disk, self.ledger, thorough=repair):
+            if not repair:
+                raise StorageError(
+                    f"{self._disk.path(damage.path)}: {damage.detail}; nothing was changed. "
+                    "`harvester run JOB.toml --repair` fetches its partition again; harvester verify shows "
+                    "what else is damaged"
+                )
+            self.repairing.setdefault(damage.partition, []).append(damage.path)
+            self._emit(FileDamaged(path=damage.path, partition=damage.partition, detail=damage.detail))
+        for name in self.repairing:
+            self.ledger.void(self.partition(name))
+        if repair:
+            self.repairing.update({name: [] for name in self.ledger.void_partitions()} | self.repairing)
+            self.strangers = soundness.strangers(self._disk, self.ledger)
+            for path in self.strangers:
+                self._emit(FileForeign(path=path))
+
+    def repaired(self) -> list[str]:
+        """Partitions that were damaged and have a new generation."""
+        return sorted({*self.repairing} - {*self.ledger.void_partitions()})
 
     def records_in(self, span: Span) -> int:
         """Records of the published partitions inside a span. Only shards that the span cuts are read."""
@@ -129,7 +141,9 @@ class Output:
         return self._disk.path(f"{naming.STAGING}/spill-{name}")
 
     def _sweep_staging(self) -> None:
-        """Removes what killed runs left in staging, and paths that they were about to publish."""
+        """Removes what killed runs left in staging, and paths that they were about to publish. What the
+        manifest that stands still names waits until the next one stands.
+        """
         kept = {
             receipt.path
             for name in self.ledger.unfinished()
@@ -140,10 +154,11 @@ class Output:
             path = f"{naming.STAGING}/{name}"
             if path not in kept:
                 self._disk.remove(path)
-        self._remove_garbage()
+        told = manifest.paths_told(root=self._disk.root)
+        self._remove_garbage(path for path in self.ledger.garbage() if path not in told)
 
-    def _remove_garbage(self) -> None:
-        garbage = self.ledger.garbage()
+    def _remove_garbage(self, paths: Iterable[str]) -> None:
+        garbage = list(paths)
         if garbage:
             for path in garbage:
                 self._disk.remove(path)
@@ -158,10 +173,11 @@ class Output:
     def partition(self, name: str) -> Partition:
         return partition_named(name, self._settings.partition_by, self._time_zone)
 
-    def open(self, partition: Partition, *, asked: Span) -> None:
-        """Begins a partition, of which this run brings what is missing in the span that is asked for."""
-        part = asked.overlap(Span(start=partition.start, end=partition.end))
-        missing = self.ledger.missing(part) if part else []
+    def open(self, partition: Partition, *, asked: Sequence[Span]) -> None:
+        """Begins a partition, of which this run brings what is missing in the spans that are asked for."""
+        inside = Span(start=partition.start, end=partition.end)
+        parts = [part for span in asked if (part := span.overlap(inside))]
+        missing = [gap for part in parts for gap in self.ledger.missing(part)]
         self._assembly = Assembly(
             partition,
             first_missing=missing[0].start if missing else None,
@@ -270,7 +286,7 @@ class Output:
         """Tells the ledger's state to readers, then removes the files that nobody needs any more."""
         self._flush_empty()
         manifest.write(self._disk, self.manifest())
-        self._remove_garbage()
+        self._remove_garbage(self.ledger.garbage())
 
     def _is_whole(self, name: str) -> bool:
         partition = partition_named(name, self._settings.partition_by, self._time_zone)

@@ -127,6 +127,14 @@ def success_stands(out: Path) -> bool:
         return False
 
 
+def paths_told(root: Path) -> set[str]:
+    """The shards that readers go by now; none where no manifest can be read."""
+    try:
+        return {shard.path for shard in read_manifest(root).shards}
+    except (VerificationFailed, StorageError):
+        return set()
+
+
 def read_manifest(out: Path) -> Manifest:
     """Raises VerificationFailed where the manifest is missing or is none."""
     path = out / naming.MANIFEST

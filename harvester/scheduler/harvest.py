@@ -14,8 +14,7 @@ goes to disk.
 The run ends in one of three ways. Left alone, it finishes. Asked to drain, or stopped by an error that
 concerns every window, it begins no window, stores what has come and publishes it as far as it goes; a drain
 lets windows finish of which a page has come, and gives back the others.
-Cancelled, it drops what is not sealed. In each case the ledger says what is done, and the next run goes on
-from there.
+Cancelled, it drops what is not sealed. The next run goes on from what the ledger says is done.
 """
 
 import random
@@ -29,7 +28,7 @@ import anyio
 from anyio import to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from harvester import errors, windows
+from harvester import errors
 from harvester.contract import Recheck
 from harvester.dialects import Ask, Page
 from harvester.errors import ContractBroken, HarvesterError, SourceError, StorageError
@@ -39,6 +38,7 @@ from harvester.ledger import Gap, Ledger, home_of
 from harvester.output import Output
 from harvester.pages import Pages, Read, Rechecked, Served
 from harvester.records import Held
+from harvester.scheduler.asked import Asked
 from harvester.scheduler.fetching import Fetcher
 from harvester.scheduler.known import begin_with, known_contract
 from harvester.scheduler.planning import Density, Planner
@@ -81,6 +81,7 @@ class Harvest:
         *,
         emit: Emit = nobody,
         max_duration_s: float | None = None,
+        repair: bool = False,
         rng: random.Random | None = None,
         held: Held | None = None,
         clock: Clock = LOOP_CLOCK,
@@ -88,6 +89,8 @@ class Harvest:
         self._job = job
         self._emit = emit
         self._max_duration_s = max_duration_s
+        self._repair = repair
+        self._asked: Asked = None  # type: ignore[assignment]
         self._rng = rng or random.Random()
         self._held = held or Held()
         self._clock = clock
@@ -177,15 +180,11 @@ class Harvest:
 
     def _begin(self, output: Output) -> tuple[int, int]:
         """Windows of the span, and how many of them are still to be asked for."""
-        job = self._job
-        output.check_shards()
-        output.ledger.extend(job.span)
-        total = windows.count_windows(job.span, job.resolution, job.time_zone)
-        todo = sum(
-            windows.count_windows(part, job.resolution, job.time_zone)
-            for part in output.ledger.missing(job.span)
-        )
-        return max(total, todo), todo
+        output.check_shards(repair=self._repair)
+        output.ledger.extend(self._job.span)
+        self._asked = Asked(self._job, output.ledger)
+        todo = self._asked.todo()
+        return max(self._asked.total(), todo), todo
 
     async def _harvest(self, output: Output, todo: int) -> None:
         job = self._job
@@ -282,6 +281,7 @@ class Harvest:
                     planner = Planner(
                         self._job,
                         ledger,
+                        asked=self._asked.spans,
                         served=self._served,
                         density=self._density,
                         now=self._clock.now(),
@@ -361,7 +361,7 @@ class Harvest:
         for result in [result for fetched in ready for result in fetched.results]:
             if output.current != result.partition:
                 output.close_partition()
-                output.open(result.partition, asked=self._job.span)
+                output.open(result.partition, asked=self._asked.spans)
             if result.failed is not None:
                 output.fail(result.failed)
             elif result.batch is not None:
@@ -389,9 +389,8 @@ class Harvest:
             records = output.records_in(job.span)
         except (StorageError, ValueError) as error:
             self._fatal = self._fatal or error
-        gaps = ledger.gaps(job.span)
-        missing = ledger.missing(job.span)
-        todo = sum(windows.count_windows(part, job.resolution, job.time_zone) for part in missing)
+        gaps = [gap for span in self._asked.spans for gap in ledger.gaps(span)]
+        missing = self._asked.missing()
         if not gaps and missing and self._drain_reason is None and self._fatal is None:
             # Nothing failed, so what is missing had not begun.
             gaps = [Gap(start=part.start, end=part.end, error=NOT_BEGUN) for part in missing]
@@ -402,7 +401,7 @@ class Harvest:
             error=message,
             out=job.output.url,
             windows_total=total,
-            windows_done=max(0, total - todo),
+            windows_done=max(0, total - self._asked.todo()),
             windows_failed=counts.failed,
             gaps=gaps,
             records=records,
@@ -411,6 +410,8 @@ class Harvest:
             outside_window_dropped=tally.outside,
             bytes_written=output.bytes_written,
             shards=sum(len(build.receipts) for build in ledger.published()),
+            repaired=output.repaired() if self._repair else None,
+            foreign=output.strangers if self._repair else None,
         )
 
     def _verdict(self, gaps: list[Gap], missing: list[Span]) -> tuple[str, int, str | None]:

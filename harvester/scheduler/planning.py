@@ -5,9 +5,9 @@ by the density of what has come so far; the first one ends where it shows how de
 plan is made while the run goes on and is never held whole: ten years of quarter hours cost no memory.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import datetime, timedelta
-from itertools import count
+from itertools import chain, count, groupby
 from typing import Final
 
 from anyio import to_thread
@@ -56,10 +56,19 @@ class Density:
 
 
 class Planner:
-    def __init__(self, job: Job, ledger: Ledger, *, served: Served, density: Density, now: datetime) -> None:
+    def __init__(
+        self,
+        job: Job,
+        ledger: Ledger,
+        *,
+        asked: Sequence[Span],
+        served: Served,
+        density: Density,
+        now: datetime,
+    ) -> None:
         self._job = job
         self._now = now
-        self._span = begun_part(job.span, now)
+        self._spans = [part for span in asked if (part := begun_part(span, now))]
         self._ledger = ledger
         self._served = served
         self._density = density
@@ -72,26 +81,26 @@ class Planner:
         for partition in await to_thread.run_sync(self._staged_elsewhere):
             yield Planned(number=next(self._numbers), partition=partition)
         if self._job.resolution is Resolution.AUTO:
-            now_part = self._span and self._span.overlap(Span(start=self._span.start, end=self._now))
-            for gap in await to_thread.run_sync(self._ledger.missing, now_part) if now_part else []:
-                async for step in self._stretches(gap):
-                    yield step
+            for span in self._spans:
+                past = Span(start=span.start, end=min(span.end, self._now))
+                for gap in await to_thread.run_sync(self._ledger.missing, past):
+                    async for step in self._stretches(gap):
+                        yield step
         else:
             for partition in self._partitions():
                 for window in await to_thread.run_sync(self._missing, partition):
                     yield Planned(number=next(self._numbers), partition=partition, window=window)
 
     def _partitions(self) -> Iterator[Partition]:
-        if self._span is None:
-            return iter(())
-        return windows.partitions(self._span, self._job.output.partition_by, self._job.time_zone)
+        by, zone = self._job.output.partition_by, self._job.time_zone
+        touched = chain.from_iterable(windows.partitions(span, by, zone) for span in self._spans)
+        return (partition for partition, _ in groupby(touched))
 
     def _missing(self, partition: Partition) -> list[Window]:
-        part = self._span and self._span.overlap(Span(start=partition.start, end=partition.end))
-        if part is None:
-            return []
+        inside = Span(start=partition.start, end=partition.end)
         return [
             window
+            for part in filter(None, (span.overlap(inside) for span in self._spans))
             for gap in self._ledger.missing(part)
             for window in self._cut(gap, self._job.resolution)
             if window.start < self._now

@@ -95,6 +95,7 @@ class Disk:
                     raise
                 self._copy(source, spare)
             os.replace(self.root / spare, self.root / target)
+        self.remove(spare)  # still there where both were names of one file: then a rename does nothing
 
     def _copy(self, source: str, target: str) -> None:
         """For file systems without links."""

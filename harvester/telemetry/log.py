@@ -39,6 +39,8 @@ LEVELS: Mapping[type[events.Event], int] = {
     events.WindowFailed: logging.ERROR,
     events.ShardSealed: logging.INFO,
     events.PartitionPublished: logging.INFO,
+    events.FileDamaged: logging.WARNING,
+    events.FileForeign: logging.WARNING,
     events.ContractChanged: logging.WARNING,
     events.DrainBegan: logging.WARNING,
     events.RunEnded: logging.INFO,
