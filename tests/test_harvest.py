@@ -437,6 +437,21 @@ def test_what_is_not_over_is_kept_and_asked_for_again(tmp_path: Path, resolution
     live(tmp_path, story)
 
 
+def test_a_span_without_records_is_complete_also_after_a_run_that_was_refused(tmp_path: Path) -> None:
+    """The manifest of the first run says that nothing is there, and so does what the second one found."""
+
+    async def story(world: World) -> None:
+        nobody_there = Span(start=START - 9 * DAY, end=START - 8 * DAY)
+        world.simulator.set_faults([{"forbid": True}])
+        assert (await world.run(span=nobody_there)).exit_code == 5
+        world.simulator.set_faults([])
+        outcome = await world.run(span=nobody_there)
+        assert (outcome.exit_code, outcome.windows_done, outcome.gaps) == (0, 24, [])
+        assert manifest(world.out)["complete"]
+
+    live(tmp_path, story)
+
+
 def test_a_span_that_lies_in_the_future_is_not_asked_for(tmp_path: Path) -> None:
     async def story(world: World) -> None:
         outcome = await Harvest(world.job(), clock=Standing(START)).run()

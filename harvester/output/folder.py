@@ -274,6 +274,7 @@ class Output:
         """Whether the manifest that stands says what the ledger says, with its `_SUCCESS` if it may have
         one.
         """
+        self._flush_empty()  # else a run that found nothing at all leaves no trace beside an older manifest
         path = self._disk.path(naming.MANIFEST)
         picture = self.manifest()
         return (
