@@ -16,6 +16,7 @@
     │   ├── Moved                      3   rows moved while they were paged, again and again
     │   ├── Refused                    5   401 or 403
     │   └── ContractBroken             6   the source does not do what its dialect declares
+    │       └── Untrusted              6   its certificate does not prove that it is the source at all
     ├── VerificationFailed             4
     ├── StorageError                   7   the output could not be written or read
     │   └── LedgerDamaged              7
@@ -104,6 +105,10 @@ class Refused(SourceError):
 class ContractBroken(SourceError):
     exit_code = 6
     status = "contract"
+
+
+class Untrusted(ContractBroken):
+    """Ends the run at once: waiting mends no certificate, and whoever answers there may not be the source."""
 
 
 class VerificationFailed(HarvesterError):

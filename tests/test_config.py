@@ -541,6 +541,7 @@ def test_selections_reach_the_dialect() -> None:
 
 SAME = {
     *("span.start", "span.end", "span.from_period", "span.to_period", "span.resolution", "output.url"),
+    "source.ca_file",
     *("source.order_by", "source.auth", "source.token_env", "source.token_file", "source.token_wait_s"),
 }
 OTHER = {

@@ -1,12 +1,9 @@
 """One request, one whole answer or one of our errors: over a real socket."""
 
-import functools
 import gzip
 import socket
-import ssl
 import struct
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -402,32 +399,5 @@ def test_what_finds_nobody_is_not_told_as_sent() -> None:
             with pytest.raises(ConnectFailed):
                 await session.send(ask())
         assert told == []
-
-    anyio.run(main)
-
-
-# --- TLS
-
-
-@functools.cache
-def _self_signed() -> ssl.SSLContext:
-    """A certificate for 127.0.0.1 that no authority signed, made for this test and good for a century."""
-    folder = Path(__file__).parent / "certificate"
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
-    return context
-
-
-def test_a_certificate_that_nobody_vouches_for_is_a_failed_connection() -> None:
-    async def main() -> None:
-        async with (
-            serving(answer(BODY), tls=_self_signed()) as server,
-            Session(settings(server.url)) as session,
-        ):
-            with pytest.raises(
-                ConnectFailed, match=r"certificate does not stand up: self.signed certificate"
-            ):
-                await session.send(ask())
-            assert server.requests == []
 
     anyio.run(main)

@@ -22,7 +22,7 @@ examples:
 A flag beats the environment (HARVESTER_SECTION__KEY), that beats the file, that beats the default.
 Start and end given above a file's from_period and to_period take their place, and the other way round;
 likewise source.token_env and source.token_file.
-A dialect or token file that the job file names is looked for beside the job file, then from the current
+A dialect, token or ca file that the job file names is looked for beside the job file, then from the current
 folder; output.url, and any path in a flag or a variable, from the current folder.
 The token itself is never shown, only whether there is one.
 """

@@ -17,6 +17,12 @@ DEDICATED = {
     ),
     "end": ("span.end", "--end", "T", "span.end: the first instant that is not wanted any more"),
     "out": ("output.url", "--out", "URL", "output.url: the folder that the shards go to"),
+    "ca_file": (
+        "source.ca_file",
+        "--ca-file",
+        "PATH",
+        "source.ca_file: authorities (PEM) that alone vouch for the server, for a private one",
+    ),
     "resolution": ("span.resolution", "--resolution", "R", "span.resolution: QuarterHour, Hour or Day"),
 }
 """By argument: the key, the flag, and what the help says."""

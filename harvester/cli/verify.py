@@ -51,6 +51,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=Path,
         help="the job that made it: compare with its source as well",
     )
+    parser.add_argument(
+        "--ca-file", metavar="PATH", help="source.ca_file: authorities (PEM) that alone vouch for the server"
+    )
     parser.add_argument("--sample", metavar="P", type=_share, help="so much of the span only, 0 < P <= 1")
     parser.add_argument("--seed", metavar="N", type=int, help="draw the sample that was drawn with N before")
     parser.add_argument("--all", action="store_true", help="every difference, however many")
@@ -106,8 +109,11 @@ def _job(args: Namespace, environ: Mapping[str, str]) -> Job | None:
     if args.sample is None and args.seed is not None:
         raise ConfigError("--seed: needs --sample; without it there is nothing to draw")
     if args.source is None:
+        if args.ca_file is not None:
+            raise ConfigError("--ca-file: needs --source; without it no server is asked")
         return None
-    asked = config.load(args.source, flags={}, sets=[], environ=environ)
+    flags = {} if args.ca_file is None else {"source.ca_file": ("--ca-file", args.ca_file)}
+    asked = config.load(args.source, flags=flags, sets=[], environ=environ)
     job = config.job_of(asked, now=datetime.now(UTC))
     config.token_of(asked, environ)
     return job

@@ -22,6 +22,7 @@ from harvester.errors import ConfigError
 from harvester.job import Job
 from harvester.shards import OutputSettings
 from harvester.transport import TransportSettings
+from harvester.transport.tls import client_context
 from harvester.windows import Resolution, Span, floor
 
 
@@ -77,7 +78,8 @@ def _told_of(config: Config, key: str) -> Iterator[None]:
     try:
         yield
     except (ConfigError, ValueError) as error:
-        raise config.wrong(key, str(error).removeprefix(f"[{section}] {name}: ")) from None
+        said = str(error).removeprefix(f"[{section}] {name}: ").removeprefix(f"{key}: ")
+        raise config.wrong(key, said) from None
 
 
 def _period(resolution: Resolution) -> str | None:
@@ -113,17 +115,23 @@ def _transport(config: Config) -> TransportSettings:
         raise ConfigError(
             f'{config.path}: source.base_url: is missing; give the API\'s address, as in "https://api.motioncxapps.com"'
         )
+    ca_file = None if source.ca_file is None else config.beside("source.ca_file", source.ca_file)
+    if ca_file is not None:
+        with _told_of(config, "source.ca_file"):
+            client_context(ca_file)
     return TransportSettings(
         base_url=source.base_url,
         auth=source.auth,
         token_env=source.token_env,
         token_file=None if source.token_file is None else token_path(config),
+        ca_file=ca_file,
         token_wait_s=source.token_wait_s,
         concurrency=fetch.concurrency,
         requests_per_second=fetch.requests_per_second,
         request_timeout_s=fetch.request_timeout_s,
         max_attempts=fetch.max_attempts,
         max_outage_s=fetch.max_outage_s,
+        max_answer_bytes=fetch.max_answer_bytes,
     )
 
 

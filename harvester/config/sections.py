@@ -44,6 +44,9 @@ class Source:
     token_file: Annotated[
         str | None, Key(kinds.text, "a file that holds the token, read again after a 401")
     ] = None
+    ca_file: Annotated[
+        str | None, Key(kinds.text, "authorities (PEM) that alone vouch for the server; else the system's")
+    ] = None
     token_wait_s: Annotated[
         float, Key(kinds.decimal(_DAY_S, zero=True), "how long a token file may take to change after a 401")
     ] = _TRANSPORT.token_wait_s
@@ -95,6 +98,9 @@ class Fetch:
     max_outage_s: Annotated[
         float, Key(kinds.decimal(7 * _DAY_S, zero=True), "how long to wait for a server that answers nobody")
     ] = _TRANSPORT.max_outage_s
+    max_answer_bytes: Annotated[
+        int, Key(kinds.whole(1, 2**40), "most bytes of one answer, received and decompressed")
+    ] = _TRANSPORT.max_answer_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

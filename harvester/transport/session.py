@@ -29,6 +29,7 @@ from harvester.errors import (
     SourceError,
     TimedOut,
     TransientError,
+    Untrusted,
 )
 from harvester.events import Emit, RequestSent, nobody
 from harvester.transport import status
@@ -36,6 +37,7 @@ from harvester.transport.clock import LOOP_CLOCK, Clock
 from harvester.transport.decoding import ACCEPTED, TooLarge, decode
 from harvester.transport.layer import Answer
 from harvester.transport.settings import TransportSettings, check_base_url
+from harvester.transport.tls import client_context
 
 _READ_AHEAD_BYTES: Final = 64 * 1024
 """Per answer, before the socket is told to wait (aiohttp stops at twice that). More is slower: gulps of 1 MiB
@@ -50,11 +52,6 @@ _DECODERS: Final = 2
 _MEANING: Final[tuple[tuple[type[BaseException], type[TransientError], str], ...]] = (
     # The first that fits: aiohttp's errors inherit from one another and from the built-in ones.
     (aiohttp.ConnectionTimeoutError, ConnectFailed, "no connection within {connect:g} s"),
-    (
-        aiohttp.ClientConnectorCertificateError,
-        ConnectFailed,
-        "the server's certificate does not stand up: {why}",
-    ),
     (aiohttp.ClientConnectorDNSError, ConnectFailed, "the host's name does not resolve"),
     (aiohttp.ClientConnectorError, ConnectFailed, "no connection: {why}"),
     (aiohttp.SocketTimeoutError, TimedOut, "nothing came for {idle:g} s"),
@@ -73,11 +70,13 @@ class Session:
     def __init__(
         self, settings: TransportSettings, clock: Clock = LOOP_CLOCK, *, emit: Emit = nobody
     ) -> None:
-        """`emit` hears of each request that really leaves, whoever wanted to send it."""
+        """`emit` hears of each request that really leaves, whoever wanted to send it. Raises ConfigError
+        where `ca_file` holds no certificate."""
         self._settings = settings
         self._clock = clock
         self._emit = emit
         self._base = check_base_url(settings.base_url)
+        self._tls = client_context(settings.ca_file) if self._base.scheme == "https" else None
         self._urls: dict[str, URL] = {}
         self._decoders: anyio.CapacityLimiter
         self._http: aiohttp.ClientSession
@@ -86,7 +85,7 @@ class Session:
         settings = self._settings
         self._decoders = anyio.CapacityLimiter(_DECODERS)
         self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=settings.concurrency),
+            connector=aiohttp.TCPConnector(limit=settings.concurrency, ssl=self._tls or True),
             timeout=aiohttp.ClientTimeout(
                 total=settings.request_timeout_s,
                 sock_connect=settings.connect_timeout_s,
@@ -110,8 +109,11 @@ class Session:
     async def send(self, ask: Request) -> Answer:
         """Raises SourceError, never anything of aiohttp's."""
         what = f"{ask.method} {ask.path}"
+        failure: SourceError
         try:
             return await self._exchange(ask, what)
+        except aiohttp.ClientConnectorCertificateError as error:
+            failure = self._untrusted(error, what)
         except (aiohttp.ClientError, OSError) as error:  # a TimeoutError is an OSError
             failure = self._meaning(error, what)
         raise failure  # out of the except: else its context would hold aiohttp's error, and that the token
@@ -171,6 +173,14 @@ class Session:
             # Text after text and never a join: a path that begins with // names no other host.
             url = self._urls[ask.path] = URL(f"{self._base}/{ask.path.lstrip('/')}")
         return url.extend_query(ask.query) if ask.query else url
+
+    def _untrusted(self, error: aiohttp.ClientConnectorCertificateError, what: str) -> Untrusted:
+        authorities = self._settings.ca_file or "this machine"
+        return Untrusted(
+            f"{what}: the certificate of {self._base.host} does not stand up: {_why(error)}; nothing was "
+            f"sent. It was held against the authorities of {authorities}; for a private one set "
+            "source.ca_file (--ca-file)"
+        )
 
     def _meaning(self, error: BaseException, what: str) -> SourceError:
         for kind, ours, text in _MEANING:

@@ -21,6 +21,8 @@ class TransportSettings:
     auth: Auth = "apikey"
     token_env: str | None = None
     token_file: Path | None = None
+    ca_file: Path | None = None
+    """The authorities, in PEM, that alone vouch for the server; None: the system's."""
     token_wait_s: float = 30.0
     """How long a token file is read again after a 401. Kubernetes brings a new secret to its mount within
     about a minute of the change, but whoever rotates tokens lets the old one live on that long; this covers
