@@ -140,6 +140,14 @@ class FileForeign:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FieldNeverSeen:
+    """No record of the run had this field, which was to be replaced by a pseudonym: is it misspelt?"""
+
+    field: str
+    records: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ContractChanged:
     """The source does something else than `harvester probe` has found: the run goes on by what it sees."""
 
@@ -177,6 +185,7 @@ Event = (
     | PartitionPublished
     | FileDamaged
     | FileForeign
+    | FieldNeverSeen
     | ContractChanged
     | DrainBegan
     | RunEnded

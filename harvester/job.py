@@ -5,10 +5,14 @@ from dataclasses import dataclass, field
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from harvester.dialects import Dialect
+from harvester.dialects import Ask, Dialect, Page, Request
+from harvester.errors import ConfigError
+from harvester.events import Emit
 from harvester.ledger import Gap
+from harvester.pages import Read
+from harvester.pseudonyms import Pseudonyms, veiled
 from harvester.shards import OutputSettings
-from harvester.transport import TransportSettings
+from harvester.transport import Answer, Layer, TransportSettings
 from harvester.windows import Partition, Resolution, Span, partition_named
 
 
@@ -23,8 +27,17 @@ class Job:
     page_size: int
     transport: TransportSettings
     output: OutputSettings
+    pseudonyms: Pseudonyms | None = None
+    """Replaces the fields of `output.pseudonymise`; None where there are none, or for who asks nothing."""
     fingerprint: Mapping[str, Any]
     """What makes it this job: settings by name, no secrets. Another one on the same output is refused."""
+
+    def reading(self, dialect: Dialect, inner: Layer[Request, Answer], emit: Emit) -> Layer[Ask, Page]:
+        """How pages are read by who keeps or compares records: never without the pseudonyms. `dialect` is the
+        job's, perhaps in another order."""
+        if self.output.pseudonymise and self.pseudonyms is None:
+            raise ConfigError("output.pseudonymise: the job came without its key; nothing was asked")
+        return veiled(Read(dialect, inner, emit=emit), dialect, self.pseudonyms)
 
     def partition_named(self, name: str) -> Partition:
         return partition_named(name, self.output.partition_by, self.time_zone)

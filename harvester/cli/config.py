@@ -21,11 +21,14 @@ examples:
 
 A flag beats the environment (HARVESTER_SECTION__KEY), that beats the file, that beats the default.
 Start and end given above a file's from_period and to_period take their place, and the other way round;
-likewise source.token_env and source.token_file.
+likewise source.token_env and source.token_file, output.pseudonym_key_env and output.pseudonym_key_file.
 A dialect, token or ca file that the job file names is looked for beside the job file, then from the current
 folder; output.url, and any path in a flag or a variable, from the current folder.
-The token itself is never shown, only whether there is one.
+Token and key themselves are never shown, only whether there is one.
 """
+
+
+_NAMES_OF_SECRETS = ("source.token_env", "output.pseudonym_key_env")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -38,7 +41,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Checks all that a run would check but the token, of which it only says whether it is there."""
     asked = job_flags.config_of(args)
-    job = config.job_of(asked, now=datetime.now(UTC))
+    job = config.job_of(asked, now=datetime.now(UTC), with_key=False)
     settings = [(key, value_of(key, value), str(origin)) for key, value, origin in config.shown(asked)]
     if args.json:
         answer.say_json(
@@ -46,6 +49,7 @@ def run(args: Namespace) -> int:
                 "job": str(args.job),
                 "settings": {key: {"value": value, "origin": origin} for key, value, origin in settings},
                 "token": token_state(asked),
+                "pseudonym_key": key_state(asked),
                 "span": {"start": job.span.start, "end": job.span.end},
             }
         )
@@ -54,7 +58,8 @@ def run(args: Namespace) -> int:
         ("setting", "value", "from"), [(key, literal(value), origin) for key, value, origin in settings]
     )
     say()
-    answer.say_pairs({"token": token_state(asked), "span": span_text(job.span)})
+    secrets = {"token": token_state(asked), "pseudonym key": key_state(asked)}
+    answer.say_pairs(secrets | {"span": span_text(job.span)})
     return 0
 
 
@@ -69,9 +74,20 @@ def token_state(asked: Config) -> str:
     return "is there"
 
 
+def key_state(asked: Config) -> str:
+    """A sentence; never the key."""
+    if not asked.output.pseudonymise:
+        return "none is used (output.pseudonymise is empty)"
+    try:
+        config.key_of(asked, os.environ)
+    except ConfigError as error:
+        return f"missing; {str(error).partition(': output.')[2].partition(': ')[2]}"
+    return "is there"
+
+
 def value_of(key: str, value: Any) -> Any:
-    """What stands where the name of the token's variable belongs may be the token itself."""
-    if key == "source.token_env" and value is not None and value not in os.environ and not value.isupper():
+    """What stands where the name of a secret's variable belongs may be the secret itself."""
+    if key in _NAMES_OF_SECRETS and value is not None and value not in os.environ and not value.isupper():
         return "(not shown: no such variable is set)"
     return value
 

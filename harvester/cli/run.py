@@ -95,7 +95,7 @@ def run(args: Namespace) -> int:
         stream=_own_stderr(),
         format=args.log_format,
         verbosity=-1 if args.quiet else args.verbose,
-        secrets=[token] if token else [],
+        secrets=[secret for secret in (token, config.key_of(asked, os.environ)) if secret],
     ) as telemetry:
         if job.span.end > now:
             hint = "what is written later is not in it; run again when it is over"

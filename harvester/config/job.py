@@ -4,7 +4,8 @@ Nothing here speaks to the source or writes. The token is asked for separately (
 run needs it.
 """
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from errno import ENAMETOOLONG
@@ -12,26 +13,40 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import orjson
+
 from harvester import dialects
 from harvester.config.kinds import quoted
 from harvester.config.loading import Config
+from harvester.config.pseudonyms import check_fields, pseudonyms_of
 from harvester.config.span import span_of, zone_of
 from harvester.config.token import token_path
 from harvester.dialects import Dialect
 from harvester.errors import ConfigError
 from harvester.job import Job
+from harvester.pseudonyms import Pseudonyms
 from harvester.shards import OutputSettings
 from harvester.transport import TransportSettings
 from harvester.transport.tls import client_context
 from harvester.windows import Resolution, Span, floor
 
 
-def job_of(config: Config, *, now: datetime) -> Job:
-    """`now` is the clock that relative periods are counted from. ConfigError for whatever cannot be used."""
+def job_of(
+    config: Config, *, now: datetime, environ: Mapping[str, str] = os.environ, with_key: bool = True
+) -> Job:
+    """`now` is the clock that relative periods are counted from. ConfigError for whatever cannot be used.
+
+    The key of the pseudonyms is read here, where there are any: it is part of what makes the job. Only who
+    just looks at the settings may do without it.
+    """
     time_zone = zone_of(config)
     resolution = Resolution.parse(config.span.resolution)
     dialect = _dialect(config, resolution)
     output = _output(config)
+    check_fields(config, dialect)
+    pseudonyms = pseudonyms_of(config, environ) if with_key else None
+    if output.pseudonymise:
+        dialect = dialect.wordless()
     span = span_of(config, time_zone, resolution, now)
     if dialect.membership == "window":
         _check_whole_windows(config, span, resolution, time_zone)
@@ -43,7 +58,8 @@ def job_of(config: Config, *, now: datetime) -> Job:
         page_size=_page_size(config, dialect),
         transport=_transport(config),
         output=output,
-        fingerprint=_fingerprint(config, dialect, output),
+        pseudonyms=pseudonyms,
+        fingerprint=_fingerprint(config, dialect, output, pseudonyms),
     )
 
 
@@ -171,12 +187,14 @@ def _no_folder(folder: Path) -> str | None:
     return None
 
 
-def _fingerprint(config: Config, dialect: Dialect, output: OutputSettings) -> dict[str, Any]:
+def _fingerprint(
+    config: Config, dialect: Dialect, output: OutputSettings, pseudonyms: Pseudonyms | None
+) -> dict[str, Any]:
     """What makes it this job: whatever decides which records there are and how their bytes lie on the disk.
     Not the span, which may grow; not order_by and nothing of speed, which change how a record comes and not
     what comes."""
     source = config.source
-    return {
+    told = {
         "dialect": dialect.name,
         "dialect_digest": dialect.digest,
         "base_url": source.base_url,
@@ -189,7 +207,12 @@ def _fingerprint(config: Config, dialect: Dialect, output: OutputSettings) -> di
         "format": output.format,
         "compression": output.compression,
         "shard_bytes": output.shard_bytes,
-        "pseudonymise": list(output.pseudonymise),
+        "pseudonymise": sorted(output.pseudonymise),
         # Sums over hours and sums over days are other records; elsewhere a window's size changes nothing.
         "resolution": config.span.resolution if dialect.membership == "window" else None,
     }
+    if pseudonyms is not None:
+        told["pseudonym_key"] = pseudonyms.key_id
+        if source.filter:  # it stands in the manifest, and may name the very values
+            told["filter"] = pseudonyms.setting(orjson.dumps(source.filter, option=orjson.OPT_SORT_KEYS))
+    return told

@@ -13,6 +13,7 @@ from datetime import date, datetime, time
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
+from harvester.dialects import names_of
 from harvester.transport.settings import check_base_url
 
 One = TypeVar("One", str, int | str)
@@ -187,14 +188,21 @@ def moment(value: Any) -> str | date | datetime:
     return text(value)
 
 
-def variable(value: Any) -> str:
-    """The name of an environment variable. What is none is not repeated: it may be the token itself."""
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text(value)):
-        raise Wrong(
-            "is not the name of an environment variable",
-            'it names the variable that holds the token, as in "HARVESTER_TOKEN"; it is not the token itself',
-        )
-    return str(value)
+def variable(what: str, example: str) -> Kind:
+    """The name of the environment variable that holds a secret. What is none is not repeated: it may be the
+    secret itself.
+    """
+
+    def read(value: Any) -> str:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text(value)):
+            raise Wrong(
+                "is not the name of an environment variable",
+                f'it names the variable that holds the {what}, as in "{example}"; '
+                f"it is not the {what} itself",
+            )
+        return str(value)
+
+    return read
 
 
 def address(value: Any) -> str:
@@ -225,11 +233,14 @@ def location(value: Any) -> str:
     return given
 
 
-def none_yet(instead: str) -> Kind:
-    def read(value: Any) -> tuple[str, ...]:
-        names = texts(value)
-        if names:
-            raise later("fields replaced by a digest", instead)
-        return names
-
-    return read
+def paths(value: Any) -> tuple[str, ...]:
+    """Of fields, as a dialect writes them."""
+    listed = texts(value)
+    for one in listed:
+        try:
+            names_of(one)
+        except ValueError:
+            raise Wrong(
+                f"{quoted(one)} is no path of a field", "names joined by dots, without quotes in them"
+            ) from None
+    return listed

@@ -92,16 +92,21 @@ def from_environment(environ: Mapping[str, str]) -> Layer:
 
 def check_underscores(environ: Mapping[str, str], layers: Iterable[Layer]) -> None:
     """ConfigError for HARVESTER_SECTION_KEY, which somebody believes to be a setting. A variable that a layer
-    names as the token's may be called so.
+    names as that of a secret may be called so.
     """
-    tokens = [layer["source.token_env"].value for layer in layers if "source.token_env" in layer]
+    secrets = [
+        layer[key].value
+        for layer in layers
+        for key in ("source.token_env", "output.pseudonym_key_env")
+        if key in layer
+    ]
     for name in environ:
         section = name.removeprefix(ENVIRONMENT_PREFIX).partition("_")[0]
         if (
             name.startswith(f"{ENVIRONMENT_PREFIX}{section}_")
             and section.lower() in SECTIONS
             and "__" not in name
-            and name not in tokens
+            and name not in secrets
             and not _KUBERNETES.fullmatch(name)
         ):
             raise _unknown(name, "", _nearest(name, _VARIABLES))
@@ -148,6 +153,11 @@ def _known(key: str, where: str) -> str:
         raise ConfigError(
             f"{where}: {key}: unknown key; a token is not written here, "
             "source.token_env names the environment variable that holds it"
+        )
+    if key in ("output.pseudonym_key", "output.key"):
+        raise ConfigError(
+            f"{where}: {key}: unknown key; a secret is not written here, "
+            "output.pseudonym_key_env names the environment variable that holds it"
         )
     raise _unknown(where, key, _nearest(key, KEYS))
 

@@ -30,6 +30,7 @@ _DEFAULT: Final = Origin(layer="default", name="")
 _FORMS: Final = (
     (("span.start", "span.end"), ("span.from_period", "span.to_period")),
     (("source.token_env",), ("source.token_file",)),
+    (("output.pseudonym_key_env",), ("output.pseudonym_key_file",)),
 )
 
 
@@ -90,6 +91,8 @@ def load(
         values[section][name] = _checked(key, given)
     if "source.token_file" in raw:
         values["source"]["token_env"] = None
+    if "output.pseudonym_key_file" in raw:
+        values["output"]["pseudonym_key_env"] = None
     return Config(
         path=path,
         source=Source(**values["source"]),

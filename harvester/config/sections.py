@@ -38,9 +38,10 @@ class Source:
     auth: Annotated[
         Auth, Key(kinds.choice("apikey", "x-api-key", "bearer", "none"), "how the token is sent")
     ] = "apikey"
-    token_env: Annotated[str | None, Key(kinds.variable, "the environment variable that holds the token")] = (
-        "HARVESTER_TOKEN"
-    )
+    token_env: Annotated[
+        str | None,
+        Key(kinds.variable("token", "HARVESTER_TOKEN"), "the environment variable that holds the token"),
+    ] = "HARVESTER_TOKEN"
     token_file: Annotated[
         str | None, Key(kinds.text, "a file that holds the token, read again after a 401")
     ] = None
@@ -119,9 +120,16 @@ class Output:
         _OUTPUT.shard_bytes
     )
     pseudonymise: Annotated[
-        tuple[str, ...],
-        Key(kinds.none_yet("source.fields to leave them out"), "fields replaced by a keyed digest"),
+        tuple[str, ...], Key(kinds.paths, "fields replaced by a keyed digest before anything is written")
     ] = _OUTPUT.pseudonymise
+    pseudonym_key_env: Annotated[
+        str | None,
+        Key(
+            kinds.variable("key", "HARVESTER_PSEUDONYM_KEY"),
+            "the environment variable that holds the key of the digests",
+        ),
+    ] = "HARVESTER_PSEUDONYM_KEY"
+    pseudonym_key_file: Annotated[str | None, Key(kinds.text, "a file that holds that key")] = None
 
 
 SECTIONS: Final[dict[str, type]] = {"source": Source, "span": SpanSection, "fetch": Fetch, "output": Output}

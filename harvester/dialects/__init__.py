@@ -7,6 +7,7 @@ never awaits, logs or reads a clock, and what is sent and how is left to the tra
 
 from harvester.dialects.dialect import Dialect
 from harvester.dialects.reading import reading_of, row_reader
+from harvester.dialects.schema import names_of
 from harvester.dialects.sources import load, names
 from harvester.dialects.values import Ask, Key, Page, Reject, Request, Row
 
@@ -20,6 +21,7 @@ __all__ = [
     "Row",
     "load",
     "names",
+    "names_of",
     "reading_of",
     "row_reader",
 ]

@@ -169,6 +169,11 @@ class Dialect:
         )
         return replace(Dialect.of(self.name, declaration), selection=selection)
 
+    def wordless(self) -> "Dialect":
+        """The same, but the source's own words about a failure are not told: they may repeat any value."""
+        declaration = replace(self.declaration, answer=replace(self.declaration.answer, message=None))
+        return replace(Dialect.of(self.name, declaration), selection=self.selection)
+
     def request(self, ask: Ask) -> Request:
         """The request for a page. An end that the source cannot write exactly is moved outwards."""
         return self._requests.write(ask, self.selection)

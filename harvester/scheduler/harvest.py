@@ -36,7 +36,8 @@ from harvester.events import DrainBegan, Emit, RunStarted, nobody
 from harvester.job import Job, Outcome
 from harvester.ledger import Gap, Ledger, home_of
 from harvester.output import Output
-from harvester.pages import Pages, Read, Rechecked, Served
+from harvester.pages import Pages, Rechecked, Served
+from harvester.pseudonyms import tell_never_seen
 from harvester.records import Held
 from harvester.scheduler.asked import Asked
 from harvester.scheduler.fetching import Fetcher
@@ -59,8 +60,7 @@ TAKEN_WINDOWS: Final = LEAST_LOOKAHEAD // 2
 NOT_BEGUN: Final = "lies in the future; run again when it is over"
 DRAIN_S: Final = 20.0
 """How long windows under way may take to finish after a drain began: less than the 30 s after which
-Kubernetes kills.
-"""
+Kubernetes kills."""
 
 
 @dataclass(slots=True)
@@ -204,6 +204,7 @@ class Harvest:
                 pace=pace,
             )
             await self._wire(output, layer, todo)
+        tell_never_seen(job.pseudonyms, self._served.records, self._emit)
         if pace.learned_rate is not None and pace.learned_rate != learned:
             with anyio.CancelScope(shield=True):
                 await to_thread.run_sync(_quietly, lambda: output.ledger.learn({"rate": pace.learned_rate}))
@@ -252,11 +253,11 @@ class Harvest:
         return output.spill_path(str(next(self._spills)))
 
     def _reading(self, inner: Any, recheck: Recheck | None) -> Layer[Ask, Page]:
-        dialect, emit = self._job.dialect, self._emit
-        read = Read(dialect, inner, emit=emit)
-        if recheck is None:
-            return read
-        return Rechecked(read, recheck, dialect=dialect, served=self._served, emit=emit)
+        dialect, emit, served = self._job.dialect, self._emit, self._served
+        read = self._job.reading(dialect, inner, emit)
+        return (
+            read if recheck is None else Rechecked(read, recheck, dialect=dialect, served=served, emit=emit)
+        )
 
     async def _watch(self, asking: anyio.CancelScope) -> None:
         """Ends the run in time: a drain when its duration is used up, a stop when the drain takes too

@@ -41,6 +41,7 @@ LEVELS: Mapping[type[events.Event], int] = {
     events.PartitionPublished: logging.INFO,
     events.FileDamaged: logging.WARNING,
     events.FileForeign: logging.WARNING,
+    events.FieldNeverSeen: logging.WARNING,
     events.ContractChanged: logging.WARNING,
     events.DrainBegan: logging.WARNING,
     events.RunEnded: logging.INFO,

@@ -36,7 +36,7 @@ from harvester.errors import (
 from harvester.events import Emit, Event, PageFetched, nobody
 from harvester.job import Job
 from harvester.output import Manifest, read_manifest
-from harvester.pages import Pages, Read, Served
+from harvester.pages import Pages, Served
 from harvester.records import Gather, Held
 from harvester.transport import LOOP_CLOCK, Clock, Layer, Session, stack
 from harvester.verify_source import cut as cutting
@@ -155,7 +155,7 @@ class _Check:
                     return stack(
                         session,
                         job.transport,
-                        read=lambda inner: Read(dialect, inner, emit=self._hear),
+                        read=lambda inner: job.reading(dialect, inner, self._hear),
                         emit=self._emit,
                         rng=rng,
                         clock=clock,
