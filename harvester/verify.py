@@ -191,7 +191,8 @@ class _Verifier:
     def _shards(self, manifest: Manifest) -> None:
         settings = manifest.job.get("settings", {})
         try:
-            read = dialects.row_reader(manifest.job.get("reading", {}))
+            reading = manifest.job.get("reading", {})
+            read, self._identity = dialects.row_reader(reading), dialects.identity_of(reading)
             time_zone = ZoneInfo(str(settings["time_zone"]))
             by: Literal["day", "month"] = "month" if settings["partition_by"] == "month" else "day"
         except (KeyError, ValueError, ConfigError) as error:
@@ -255,7 +256,7 @@ class _Verifier:
                     named.differ("unreadable", f"{shard.path}:{number}", "is no record of this dialect")
                     continue
                 moment, key = row[0], row[1]
-                keys.add(key)
+                keys.add(self._identity(row))
                 first = first or moment
                 if not inside.contains(moment):
                     named.differ(
@@ -319,10 +320,10 @@ class _Verifier:
                     row = _row(read, line)
                     if (
                         row is not None
-                        and _digest(row[1]) in digests
-                        and (row[1] in places or len(places) < _NAMED_AT_MOST)
+                        and _digest(same := self._identity(row)) in digests
+                        and (same in places or len(places) < _NAMED_AT_MOST)
                     ):
-                        places.setdefault(row[1], []).append(f"{shard.path}:{number}")
+                        places.setdefault(same, []).append(f"{shard.path}:{number}")
             except StorageError:
                 continue  # told already
         for key, where in places.items():

@@ -22,7 +22,7 @@ from harvester.testing.control import lines_of_truth
 from harvester.testing.server import Simulator
 from harvester.testing.settings import Settings
 from harvester.testing.truth import Difference, compare, harvested
-from harvester.transport import LOOP_CLOCK, TransportSettings
+from harvester.transport import LOOP_CLOCK, Clock, TransportSettings
 from harvester.windows import Resolution, Span
 
 TOKEN_ENV = "HARVESTER_TEST_TOKEN"
@@ -116,6 +116,16 @@ class HastyClock:
         await LOOP_CLOCK.sleep(seconds / 100)
 
 
+class SimulatorsClock(HastyClock):
+    """The client's wall clock goes with the simulator's, which `set_now` has stopped somewhere."""
+
+    def __init__(self, simulator: Simulator) -> None:
+        self._simulator = simulator
+
+    def now(self) -> datetime:
+        return self._simulator.now()
+
+
 class World:
     """A simulator, and what happened in the runs against it."""
 
@@ -147,9 +157,10 @@ class World:
         *,
         with_harvest: Callable[[Harvest], Coroutine[Any, Any, None]] | None = None,
         held: Held | None = None,
+        clock: Clock | None = None,
         **other: Any,
     ) -> Outcome:
-        harvest = Harvest(self.job(**other), emit=self.hear, held=held, clock=HastyClock())
+        harvest = Harvest(self.job(**other), emit=self.hear, held=held, clock=clock or HastyClock())
         if with_harvest is None:
             return await harvest.run()
         outcomes: list[Outcome] = []

@@ -6,7 +6,7 @@ never awaits, logs or reads a clock, and what is sent and how is left to the tra
 """
 
 from harvester.dialects.dialect import Dialect
-from harvester.dialects.reading import reading_of, row_reader
+from harvester.dialects.reading import identity_of, reading_of, row_reader
 from harvester.dialects.schema import names_of
 from harvester.dialects.sources import load, names
 from harvester.dialects.values import Ask, Key, Page, Reject, Request, Row
@@ -19,6 +19,7 @@ __all__ = [
     "Reject",
     "Request",
     "Row",
+    "identity_of",
     "load",
     "names",
     "names_of",

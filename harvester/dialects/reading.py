@@ -9,7 +9,7 @@ import msgspec
 from harvester.dialects.answer import AnswerReader
 from harvester.dialects.dialect import Dialect
 from harvester.dialects.schema import Asking, Declaration, Record
-from harvester.dialects.values import Row
+from harvester.dialects.values import Key, Row
 
 
 def reading_of(dialect: Dialect) -> dict[str, Any]:
@@ -33,3 +33,14 @@ def row_reader(reading: Mapping[str, Any]) -> Callable[[bytes], Row]:
     if (declaration.record is None) != (declaration.membership == "window"):
         raise ValueError("cannot tell how the records are to be read: key and date are missing")
     return AnswerReader(declaration).row
+
+
+def identity_of(reading: Mapping[str, Any]) -> Callable[[Row], Key]:
+    """What no two lines of an output may have in common: the key. Where records are filed by the very time
+    that tells their versions, a record that is written again goes to another window, and both versions may
+    have been read: there it is key and version. For a `reading` that `row_reader` takes.
+    """
+    record = msgspec.convert(reading["record"], Record | None)
+    if record is None or record.version != record.when.path:
+        return lambda row: row[1]
+    return lambda row: (*row[1], row[2]) if isinstance(row[1], tuple) else (row[1], row[2])

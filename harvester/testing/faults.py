@@ -94,6 +94,12 @@ KINDS: dict[str, Kind] = {
     "insert": Kind("insert so many records before the page asked for, once", int, times=1),
     "delete": Kind("delete so many records before the page asked for, once", int, times=1),
     "rewrite": Kind("write so many records before the page anew, once", int, times=1),
+    "churn": Kind(
+        "with each request write so many records anew, wherever they are, insert `late` and delete "
+        "`removed`; a clock that was set goes on by `step_s`",
+        int,
+        {"late": 0, "removed": 0, "step_s": 0.0},
+    ),
     "record": Kind(
         "damage one row in so many (option `one_in`), the same ones always",
         (

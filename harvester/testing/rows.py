@@ -21,7 +21,7 @@ from .table import Table, time_of
 # Faults that change the sequence of rows; `order` with these values changes it on every call.
 _ARRANGING = ("foreign", "order", "versions", "duplicates")
 # Faults that change the table before the page is cut.
-MOVING = ("delete", "rewrite", "insert")
+MOVING = ("delete", "rewrite", "insert", "churn")
 _ANEW = ("ties", "shuffled")
 
 
@@ -64,10 +64,15 @@ class Rows:
     def move(
         self, table: Table, rows: "array[int]", offset: int, struck: Mapping[str, Fault], at_ms: int
     ) -> None:
-        """Deletes, rewrites and inserts as struck, among the rows before `offset` (at 0: the first one)."""
+        """Deletes, rewrites and inserts as struck, among the rows before `offset` (at 0: the first one), or
+        anywhere. `at_ms` is when.
+        """
         region = list(rows[: max(offset, 1)])
         for name in MOVING:
             if name not in struck:
+                continue
+            if name == "churn":
+                self._churn(table, struck[name], at_ms)
                 continue
             for n in range(min(struck[name].value, len(region))):
                 at = int(draw(self._seed, name, table.generation, n) * len(region))
@@ -79,6 +84,26 @@ class Rows:
                     table.delete(row)
                 else:
                     table.rewrite(row, written_at(bytes(table.row(row)), at_ms + n))
+
+    def _churn(self, table: Table, fault: Fault, at_ms: int) -> None:
+        """Records of all windows, asked for or not: those written anew move to the present under a filter by
+        the time of writing, late ones come into windows long over under one by the time of starting.
+        """
+        for what, count in (("late", fault.options["late"]), ("removed", fault.options["removed"])):
+            for n in range(count):
+                row = self._any(table, what, n)
+                if what == "removed":
+                    table.delete(row)
+                else:
+                    raw = _clone(bytes(table.row(row)), table.generation)
+                    table.insert(written_at(raw, at_ms + n))
+        for n in range(fault.value):
+            row = self._any(table, "churn", n)
+            table.rewrite(row, written_at(bytes(table.row(row)), at_ms + n))
+
+    def _any(self, table: Table, *subject: object) -> int:
+        rows = table.rows()
+        return rows[int(draw(self._seed, *subject, table.generation) * len(rows))]
 
     def _reordered(
         self, table: Table, rows: "array[int]", query: Query, how: str, number: int

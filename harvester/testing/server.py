@@ -10,7 +10,7 @@ import email.utils
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 import orjson
@@ -174,6 +174,8 @@ class Simulator:
         ask = Ask(number=self._count, elapsed_s=now_s - self._begun_s, dataset=dataset, **window)
         struck = self.schedule.strike(ask)
         self.stats.by_fault.update(struck.keys())
+        if "churn" in struck and self._now is not None:
+            self._now += timedelta(seconds=struck["churn"].options["step_s"])
         return self._count, struck, entry
 
     async def _answer(
@@ -250,6 +252,7 @@ class Simulator:
             number=number,
             now=self.now(),
             entry=entry,
+            written=self._now,
         )
         if not self.settings.gzip or not packs or (struck and any(name in struck for name in wire.BROKEN)):
             return answer

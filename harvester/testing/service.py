@@ -43,8 +43,11 @@ class Service:
         number: int,
         now: datetime,
         entry: dict[str, Any],
+        written: datetime | None = None,
     ) -> Answer:
-        """`entry` is the request's line in the log; the count of rows is added to it."""
+        """`entry` is the request's line in the log; the count of rows is added to it. What is written anew
+        is so at `written`, by default the end of the data.
+        """
         if path in (QUEUES_PATH, TIME_ZONES_PATH):
             if method != "GET":
                 return error(405, f"{method} is not allowed here")
@@ -64,7 +67,8 @@ class Service:
                 entry["rows"] = len(rolled[offset : offset + limit])
             else:
                 query = parse(body, date_field=FIELDS[dataset].date, now=now)
-                parts = self._page(self.datasets.table(dataset), query, struck, number, entry)
+                table = self.datasets.table(dataset)
+                parts = self._page(table, query, struck, number, entry, written or self._settings.end)
         except BadRequest as problem:
             return error(400, str(problem))
         except Refused as refusal:
@@ -72,12 +76,18 @@ class Service:
         return _enveloped(parts, struck)
 
     def _page(
-        self, table: Table, query: Query, struck: Mapping[str, Fault], number: int, entry: dict[str, Any]
+        self,
+        table: Table,
+        query: Query,
+        struck: Mapping[str, Fault],
+        number: int,
+        entry: dict[str, Any],
+        written: datetime,
     ) -> list[Part]:
         limit, offset = self._cut(query, struck)
         rows = self.rows.selected(table, query, self._settings.ends, struck, number)
         if any(name in struck for name in MOVING):
-            self.rows.move(table, rows, offset, struck, round(self._settings.end.timestamp() * 1000))
+            self.rows.move(table, rows, offset, struck, round(written.timestamp() * 1000))
             rows = self.rows.selected(table, query, self._settings.ends, struck, number)
         if (fault := struck.get("rows_refused")) and len(rows) > fault.value:
             raise Refused(int(fault.options["code"]), "the range holds too many rows")

@@ -3,12 +3,13 @@
 The truth is told as lines of JSON: `key`, `version`, `time` and `crc` (CRC-32 of the record's bytes as a
 perfect harvest stores them, one line without its end). Two marks make a line lenient, since no harvest can be
 held to it: `moved`, the record was inserted, deleted or written again while the server ran (the mark lists
-the checksums of what it was before); and `damaged`, it is served spoilt (the mark lists the checksum of
+checksum and time of what it was before); and `damaged`, it is served spoilt (the mark lists the checksum of
 that).
 
 `compare` answers with one Difference. A harvested record is *foreign* when the truth has no such key,
-*doubled* when its key came before, *stale* when its version is older than the truth's, *changed* when its
-bytes differ otherwise; what no harvested record accounts for is *missing*.
+*doubled* when its key came before (one that moved may be there in versions of other times), *stale* when
+its version is older than the truth's, *changed* when its bytes differ otherwise; what no harvested record
+accounts for is *missing*.
 """
 
 import gzip
@@ -77,10 +78,10 @@ def truth(
     """
     damages = [fault for fault in faults if fault.name == "record"]
     touched = frozenset[str]() if strict else table.touched
-    before: dict[str, list[int]] = {}
+    before: dict[str, list[list[int | None]]] = {}
     for raw in () if strict else table.gone():
         line = _line(raw, query)
-        before.setdefault(line["key"], []).append(line["crc"])
+        before.setdefault(line["key"], []).append([line["crc"], line["time"]])
     for number in rows.selected(table, query, "exclusive", {}):
         raw = bytes(table.row(number))
         line = _line(raw, query)
@@ -92,7 +93,7 @@ def truth(
                 line["damaged"] = [*line.get("damaged", ()), spoilt]
         yield line
     for key, versions in before.items():
-        yield {"key": key, "version": "", "time": None, "crc": versions[-1], "moved": versions}
+        yield {"key": key, "version": "", "time": None, "crc": versions[-1][0], "moved": versions}
 
 
 def compare(
@@ -106,18 +107,21 @@ def compare(
             expected[line["key"]] = line
     difference = Difference(expected=sum(not _lenient(line) for line in expected.values()))
     seen: set[str] = set()
+    places: dict[str, set[int | None]] = {}
     for raw in records:
         difference.records += 1
         key, version, crc = _read(raw, dataset)
         line_of_key = expected.get(key)
         if line_of_key is None:
             difference.foreign.append(key)
-        elif key in seen:
+        elif key in seen and _place(crc, line_of_key) in places.get(key, {_place(crc, line_of_key)}):
             difference.doubled.append(key)
         elif not _is_allowed(crc, line_of_key):
             older = version < line_of_key["version"]
             (difference.stale if older else difference.changed).append(key)
         seen.add(key)
+        if line_of_key is not None and "moved" in line_of_key:
+            places.setdefault(key, set()).add(_place(crc, line_of_key))
     difference.missing = [key for key, line in expected.items() if key not in seen and not _lenient(line)]
     return difference
 
@@ -147,7 +151,14 @@ def compare_output(out: Path | str, url: str, **asked: str) -> Difference:
 
 
 def _is_allowed(crc: int | str, line: Mapping[str, Any]) -> bool:
-    return crc == line["crc"] or crc in line.get("moved", ()) or crc in line.get("damaged", ())
+    was = (version for version, _ in line.get("moved", ()))
+    return crc == line["crc"] or crc in was or crc in line.get("damaged", ())
+
+
+def _place(crc: int | str, line: Mapping[str, Any]) -> int | None:
+    """When the version of that checksum stands: where it moved, one record is in several windows."""
+    at: int | None = next((at for version, at in line.get("moved", ()) if version == crc), line["time"])
+    return at
 
 
 def _lenient(line: Mapping[str, Any]) -> bool:
