@@ -19,7 +19,8 @@
     │       └── Untrusted              6   its certificate does not prove that it is the source at all
     ├── VerificationFailed             4
     ├── StorageError                   7   the output could not be written or read
-    │   └── LedgerDamaged              7
+    │   ├── LedgerDamaged              7
+    │   └── LedgerEmpty                7   a file, and no ledger was begun in it
     └── OutputTaken                    8
         ├── Locked                     8   another run holds the output
         └── OtherJob                   8   the output belongs to another job
@@ -122,6 +123,10 @@ class StorageError(HarvesterError):
 
 
 class LedgerDamaged(StorageError):
+    pass
+
+
+class LedgerEmpty(StorageError):
     pass
 
 

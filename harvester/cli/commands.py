@@ -28,6 +28,9 @@ COMMANDS: Final = {
     "schema": Command(
         "harvester.cli.schema", "the fields of an output's records: types, nulls, first and last seen"
     ),
+    "rebuild-ledger": Command(
+        "harvester.cli.rebuild_ledger", "make a lost or damaged ledger anew from manifest and shards"
+    ),
     "simulate": Command(
         "harvester.testing.command", "serve the Reporting API on this machine, with data and faults"
     ),
@@ -71,5 +74,5 @@ exit codes:
 
 
 def first_page() -> str:
-    lines = (f"  {name:<10}  {command.about}" for name, command in COMMANDS.items())
+    lines = (f"  {name:<14}  {command.about}" for name, command in COMMANDS.items())
     return HELP.format(commands="\n".join(lines))

@@ -1,6 +1,7 @@
 """The ledger: which windows are proven, which shards hold them, and who may write."""
 
-from harvester.ledger.database import Ledger
+from harvester.ledger.database import NOT_OVER, NOT_PUBLISHED, Ledger
+from harvester.ledger.file import NAME as LEDGER_NAME
 from harvester.ledger.file import home_of, is_begun
 from harvester.ledger.lock import Lock, is_held
 from harvester.ledger.schema import SCHEMA_VERSION
@@ -8,6 +9,9 @@ from harvester.ledger.states import TRANSITIONS, Build, Counts, Gap, Settled, St
 from harvester.ledger.status import PartitionStatus, Status, read_status
 
 __all__ = [
+    "LEDGER_NAME",
+    "NOT_OVER",
+    "NOT_PUBLISHED",
     "SCHEMA_VERSION",
     "TRANSITIONS",
     "Build",

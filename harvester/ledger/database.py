@@ -37,11 +37,7 @@ class Ledger(LedgerFile):
         known = self.job()
         if known is None:
             with self._transaction() as db:
-                told = {"job": fingerprint, "reading": reading or {}}
-                db.executemany(
-                    "INSERT INTO meta VALUES (?, ?)",
-                    [(key, json.dumps(dict(value), sort_keys=True)) for key, value in told.items()],
-                )
+                self._tell(db, {"job": fingerprint, "reading": reading or {}})
             return
         wanted = json.loads(json.dumps(dict(fingerprint)))
         differing = [key for key in sorted({*known, *wanted}) if known.get(key) != wanted.get(key)]
@@ -53,6 +49,11 @@ class Ledger(LedgerFile):
                 f"{self._path.parent.parent}: this output belongs to another job ({differences}); "
                 "use the same settings, or another output.url"
             )
+
+    @staticmethod
+    def _tell(db: sqlite3.Connection, told: Mapping[str, Mapping[str, Any]]) -> None:
+        rows = [(key, json.dumps(dict(value), sort_keys=True)) for key, value in told.items()]
+        db.executemany("INSERT INTO meta VALUES (?, ?)", rows)
 
     def job(self) -> dict[str, Any] | None:
         rows = self._rows("SELECT value FROM meta WHERE key = 'job'")
@@ -219,25 +220,29 @@ class Ledger(LedgerFile):
         between leaves no file that nobody will ever remove.
         """
         with self._transaction() as db:
-            for place, receipt in enumerate(receipts, start=number):
-                db.execute(
-                    "INSERT INTO shards VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    (
-                        build,
-                        place,
-                        receipt.path,
-                        receipt.records,
-                        receipt.size_bytes,
-                        receipt.raw_bytes,
-                        receipt.sha256,
-                        to_us(receipt.first),
-                        to_us(receipt.last),
-                    ),
-                )
+            self._keep(db, build, number, receipts)
             self._settle(db, settled, staged=build)
             db.executemany("INSERT OR IGNORE INTO garbage VALUES (?)", [(path,) for path in intents])
             # A path that keeps its bytes from one generation to the next is no garbage if a kill comes now.
             db.execute(_KEEP_WHAT_IS_NAMED)
+
+    @staticmethod
+    def _keep(db: sqlite3.Connection, build: int, number: int, receipts: Iterable[Receipt]) -> None:
+        for place, receipt in enumerate(receipts, start=number):
+            db.execute(
+                "INSERT INTO shards VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    build,
+                    place,
+                    receipt.path,
+                    receipt.records,
+                    receipt.size_bytes,
+                    receipt.raw_bytes,
+                    receipt.sha256,
+                    to_us(receipt.first),
+                    to_us(receipt.last),
+                ),
+            )
 
     def publish(self, build: int, paths: Sequence[str]) -> int:
         """Makes the build its partition's output, its shards now under `paths`; returns the generation.
@@ -280,6 +285,29 @@ class Ledger(LedgerFile):
                     "INSERT INTO builds (partition, state, generation) VALUES (?, 'published', 1)",
                     (partition,),
                 )
+
+    # --- a ledger made anew from what a manifest tells
+
+    def restore(
+        self,
+        job: Mapping[str, Any],
+        reading: Mapping[str, Any],
+        *,
+        spans: Iterable[Span],
+        settled: Iterable[Settled],
+        published: Iterable[Build],
+    ) -> None:
+        """Fills a ledger that is empty, in one transaction; the builds get ids of this ledger."""
+        with self._transaction() as db:
+            self._tell(db, {"job": job, "reading": reading})
+            db.executemany("INSERT INTO spans VALUES (?, ?)", [(to_us(s.start), to_us(s.end)) for s in spans])
+            self._settle(db, settled)
+            for build in published:
+                cursor = db.execute(
+                    "INSERT INTO builds (partition, state, generation) VALUES (?, 'published', ?)",
+                    (build.partition, build.generation),
+                )
+                self._keep(db, int(cursor.lastrowid or 0), 0, build.receipts)
 
     # --- partitions whose files are damaged
 

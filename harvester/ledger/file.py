@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from harvester.errors import LedgerDamaged, StorageError
+from harvester.errors import LedgerDamaged, LedgerEmpty, StorageError
 from harvester.ledger.schema import SCHEMA_VERSION, upgrade, version_of
 
 NAME: Final = "ledger.sqlite"
@@ -48,8 +48,8 @@ def explained(path: Path) -> Iterator[None]:
 
 def _damaged(path: Path, what: str) -> str:
     return (
-        f"{path}: the ledger is damaged ({what}); nothing was changed. Keep a copy of the output, then "
-        f"harvest into a new folder, or restore {path.name} from a backup"
+        f"{path}: the ledger is damaged ({what}); nothing was changed. `harvester rebuild-ledger "
+        f"{path.parent.parent}` restores it from the manifest and the shards"
     )
 
 
@@ -114,7 +114,7 @@ class LedgerFile:
             self._db.execute("PRAGMA synchronous = FULL")
             upgrade(self._db)
         elif version == 0:
-            raise StorageError(f"{self._path}: the ledger is empty; no harvest got far enough to begin it")
+            raise LedgerEmpty(f"{self._path}: the ledger is empty; run the job to begin it")
         elif version < SCHEMA_VERSION:
             self._read_a_copy()
 

@@ -19,6 +19,7 @@ from harvester.events import Emit, FileDamaged, FileForeign, PartitionPublished
 from harvester.ledger import Ledger, Lock, Settled, home_of
 from harvester.output import manifest, soundness
 from harvester.output.assembly import Assembly
+from harvester.output.picture import picture
 from harvester.records import Batch
 from harvester.shards import OutputSettings, naming, read_lines
 from harvester.shards.disk import Disk
@@ -68,12 +69,14 @@ class Output:
         root = self._disk.root
         if root.exists() and not root.is_dir():
             raise ConfigError(f"output.url: {root} is a file; name a folder")
-        self._check_ledger_is_there()
+        soundness.check_ledger_is_there(root)
         with self._stack as stack:
             home = home_of(root).name
             self._disk.make_folder("")
             self._disk.make_folder(home)
             stack.enter_context(Lock(home_of(root)))
+            if self._disk.path(naming.MANIFEST).exists():
+                soundness.check_ledger_is_current(root)
             self._disk.make_folder(naming.STAGING)
             self.ledger = stack.enter_context(Ledger(home_of(root)))
             self.ledger.adopt_job(self._fingerprint, reading_of(self._dialect))
@@ -83,15 +86,6 @@ class Output:
 
     async def __aexit__(self, *_: object) -> None:
         self._stack.close()
-
-    def _check_ledger_is_there(self) -> None:
-        """An output that lost its ledger is not begun anew underneath its manifest."""
-        ledger = home_of(self._disk.root) / "ledger.sqlite"
-        if self._disk.path(naming.MANIFEST).exists() and not (ledger.exists() and ledger.stat().st_size):
-            raise StorageError(
-                f"{ledger}: the ledger is missing or empty, but the output has a manifest; nothing was "
-                "changed. Bring the ledger back from a backup, or harvest into another folder"
-            )
 
     def check_shards(self, *, repair: bool) -> None:
         """Raises StorageError where a published file is gone, or not as large as it was sealed.
@@ -289,47 +283,5 @@ class Output:
         manifest.write(self._disk, self.manifest())
         self._remove_garbage(self.ledger.garbage())
 
-    def _is_whole(self, name: str) -> bool:
-        partition = partition_named(name, self._settings.partition_by, self._time_zone)
-        return not self.ledger.unpublished(Span(start=partition.start, end=partition.end))
-
     def manifest(self) -> manifest.Manifest:
-        ledger = self.ledger
-        spans = ledger.spans()
-        open_spans = [part for span in spans for part in ledger.unpublished(span)]
-        partitions: list[manifest.ManifestPartition] = []
-        shards: list[manifest.ManifestShard] = []
-        for build in ledger.published():
-            partitions.append(
-                manifest.ManifestPartition(
-                    partition=build.partition,
-                    complete=self._is_whole(build.partition),
-                    records=sum(receipt.records for receipt in build.receipts),
-                    generation=build.generation or 1,
-                )
-            )
-            shards += [
-                manifest.ManifestShard(
-                    path=receipt.path,
-                    partition=build.partition,
-                    records=receipt.records,
-                    bytes=receipt.size_bytes,
-                    raw_bytes=receipt.raw_bytes,
-                    sha256=receipt.sha256,
-                    first=manifest.iso(receipt.first),
-                    last=manifest.iso(receipt.last),
-                )
-                for receipt in build.receipts
-            ]
-        return manifest.Manifest(
-            format_version=manifest.FORMAT_VERSION,
-            job=manifest.job_of(ledger.job() or {}, ledger.reading()),
-            spans=[
-                manifest.ManifestSpan(start=manifest.iso(s.start), end=manifest.iso(s.end)) for s in spans
-            ],
-            complete=bool(spans) and not open_spans and not ledger.unfinished(),
-            records=sum(partition.records for partition in partitions),
-            gaps=manifest.gaps_of(open_spans, [*ledger.gaps(), *ledger.staged()]),
-            partitions=partitions,
-            shards=shards,
-        )
+        return picture(self.ledger, self._settings.partition_by, self._time_zone)

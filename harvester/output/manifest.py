@@ -20,6 +20,7 @@ from harvester.shards.disk import Disk
 from harvester.windows import Span
 
 FORMAT_VERSION: Final = 1
+NOT_ASKED: Final = "not asked yet"
 
 
 class ManifestGap(msgspec.Struct, kw_only=True, frozen=True):
@@ -71,6 +72,11 @@ def iso(moment: datetime) -> str:
     )
 
 
+def span_of(told: ManifestSpan | ManifestGap) -> Span:
+    """ValueError where its ends are no times, or in the wrong order."""
+    return Span(start=datetime.fromisoformat(told.start), end=datetime.fromisoformat(told.end))
+
+
 def job_of(fingerprint: dict[str, Any], reading: dict[str, Any]) -> dict[str, Any]:
     """`fingerprint` is the digest of `settings`; `reading` says how the lines are to be read."""
     digest = hashlib.sha256(orjson.dumps(fingerprint, option=orjson.OPT_SORT_KEYS)).hexdigest()
@@ -84,10 +90,10 @@ def gaps_of(open_spans: Iterable[Span], failed: Iterable[Gap]) -> list[ManifestG
         start = span.start
         for gap in sorted(gap for gap in gaps if gap[0] < span.end and gap[1] > span.start):
             if start < gap[0]:
-                gaps.append((start, gap[0], "not asked yet"))
+                gaps.append((start, gap[0], NOT_ASKED))
             start = max(start, gap[1])
         if start < span.end:
-            gaps.append((start, span.end, "not asked yet"))
+            gaps.append((start, span.end, NOT_ASKED))
     return [ManifestGap(start=iso(start), end=iso(end), error=error) for start, end, error in sorted(gaps)]
 
 

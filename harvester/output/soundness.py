@@ -9,9 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from harvester.ledger import Ledger
-from harvester.shards import Receipt
+from harvester.errors import LedgerEmpty, StorageError, VerificationFailed
+from harvester.ledger import LEDGER_NAME, Ledger, home_of
+from harvester.output.manifest import ManifestShard, iso, read_manifest, span_of
+from harvester.output.picture import shards_of
+from harvester.shards import Receipt, naming
 from harvester.shards.disk import Disk
+from harvester.windows import subtract
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +24,56 @@ class Damage:
     """Relative to the output folder."""
     partition: str
     detail: str
+
+
+def check_ledger_is_there(out: Path) -> None:
+    """An output that lost its ledger is not begun anew underneath its manifest: StorageError."""
+    path = home_of(out) / LEDGER_NAME
+    if (out / naming.MANIFEST).exists() and not (path.exists() and path.stat().st_size):
+        raise _is_to_be_rebuilt(out, "the ledger is missing or empty, but the output has a manifest")
+
+
+def check_ledger_is_current(out: Path) -> None:
+    """Raises StorageError where the ledger knows less than the manifest, which is a picture of what it once
+    was: then it lost entries, or is an older copy, and what is built on it could disagree with the files.
+
+    A manifest that cannot be read says nothing here: the run writes it anew.
+    """
+    try:
+        manifest = read_manifest(out)
+        asked = [span_of(span) for span in manifest.spans]
+    except (VerificationFailed, StorageError, ValueError):
+        return
+    try:
+        with Ledger(home_of(out), read_only=True) as ledger:
+            spans = ledger.spans()
+            builds = {build.partition: build for build in ledger.published()}
+    except LedgerEmpty:
+        raise _is_to_be_rebuilt(out, "the ledger is empty, but the output has a manifest") from None
+    told: dict[str, list[ManifestShard]] = {}
+    for shard in manifest.shards:
+        told.setdefault(shard.partition, []).append(shard)
+    for one in manifest.partitions:
+        build = builds.get(one.partition)
+        known = 0 if build is None else build.generation or 0
+        if known < one.generation:
+            what = f"of {one.partition} it knows generation {known}, the manifest {one.generation}"
+            raise _is_to_be_rebuilt(out, f"the ledger lost entries or is an older copy ({what})", force=True)
+        if build and known == one.generation and shards_of(build) != told.get(one.partition, []):
+            what = f"the ledger is damaged (its shards of {one.partition} are not those of the manifest)"
+            raise _is_to_be_rebuilt(out, what, force=True)
+    for span in asked:
+        if subtract(span, spans):
+            what = f"{iso(span.start)} to {iso(span.end)} was asked for and is not in it"
+            raise _is_to_be_rebuilt(out, f"the ledger lost entries or is an older copy ({what})", force=True)
+
+
+def _is_to_be_rebuilt(out: Path, what: str, *, force: bool = False) -> StorageError:
+    command = f"harvester rebuild-ledger {out}{' --force' if force else ''}"
+    return StorageError(
+        f"{home_of(out) / LEDGER_NAME}: {what}; nothing was changed. `{command}` restores it from the "
+        "manifest and the shards"
+    )
 
 
 def damages(disk: Disk, ledger: Ledger, *, thorough: bool) -> Iterator[Damage]:

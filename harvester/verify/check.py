@@ -1,0 +1,221 @@
+"""An output against its manifest, and the manifest against the ledger.
+
+Read from the files themselves: SHA-256, sizes, counts, order, the partition of every record, and each key
+once in the whole output. Memory does not grow with the output. Nothing is written to it and nothing is asked
+of the source.
+
+While a run is at work only the manifest that stands is judged, and its shards: what the run is about to
+publish is no difference. Where it replaced the manifest in the meantime, the new one is judged instead.
+"""
+
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Final, Literal
+from zoneinfo import ZoneInfo
+
+from harvester import dialects
+from harvester.dialects import Key, Row
+from harvester.errors import ConfigError, LedgerDamaged, StorageError, VerificationFailed
+from harvester.ledger import Ledger, home_of, is_begun, is_held
+from harvester.output import Manifest, ManifestShard, read_manifest
+from harvester.output.manifest import iso, span_of, success_stands
+from harvester.output.picture import shards_of
+from harvester.output.soundness import files_of_partitions
+from harvester.shards import naming, read_lines
+from harvester.verify.keys import Keys, digest
+from harvester.verify.shards import NAMED_AT_MOST, Read, Shards, row_of
+from harvester.verify.verdict import Verdict
+from harvester.windows import Partition, partition_named
+
+Same = Callable[[bytes], Key | None]
+"""What two lines of one record have in common; None for a line that is no record."""
+
+TRIES: Final = 3
+"""Times that an output is judged anew because a run changed it meanwhile."""
+_AT_WORK: Final = "a run is at work here: judged by the manifest that stands, without the ledger"
+
+
+def verify(out: Path, *, by_ledger: bool = True, progress: Callable[[int], None] | None = None) -> Verdict:
+    """Compares an output with what it says of itself. Raises ConfigError where there is no output at all, and
+    StorageError where its ledger cannot be read now: locked, or of a newer version.
+
+    `progress` is called with the number of records after each shard.
+    """
+    if not (out / naming.MANIFEST).exists() and not is_begun(out):
+        raise ConfigError(f"{out}: there is no output here; run a harvest with output.url = {out} first")
+    for _ in range(TRIES):
+        before = (_stamp(out), is_held(home_of(out)))
+        verifier = _Verifier(out, progress or (lambda records: None))
+        verdict = verifier.run(by_ledger=by_ledger, at_work=by_ledger and before[1])
+        if verdict.is_good or (_stamp(out), is_held(home_of(out))) == before:
+            break
+    return verdict
+
+
+def _stamp(out: Path) -> tuple[int, int] | None:
+    """Changes when another manifest takes the place of the one that stands."""
+    try:
+        state = (out / naming.MANIFEST).stat()
+    except OSError:
+        return None
+    return state.st_ino, state.st_mtime_ns
+
+
+def _key_of(read: Read, identity: Callable[[Row], Key], line: bytes) -> Key | None:
+    row = row_of(read, line)
+    return None if row is None else identity(row)
+
+
+class _Verifier:
+    def __init__(self, out: Path, progress: Callable[[int], None]) -> None:
+        self._out = out
+        self._progress = progress
+        self._verdict = Verdict(out=str(out))
+        self._differ = self._verdict.differ
+
+    def run(self, *, by_ledger: bool, at_work: bool) -> Verdict:
+        verdict = self._verdict
+        try:
+            manifest = read_manifest(self._out)
+        except (VerificationFailed, StorageError) as error:
+            told = "a run is at work here; verify when it has ended" if at_work else str(error)
+            self._differ("manifest", naming.MANIFEST, told)
+            return verdict
+        verdict.complete = manifest.complete
+        verdict.gaps = len(manifest.gaps)
+        if at_work:
+            verdict.notes.append(_AT_WORK)
+        else:
+            if by_ledger:
+                self._against_ledger(manifest)
+            self._success(manifest)
+            self._foreign(manifest)
+        self._shards(manifest)
+        return verdict
+
+    # --- what is said
+
+    def _success(self, manifest: Manifest) -> None:
+        stands = success_stands(self._out)
+        if manifest.complete and not stands:
+            self._differ(
+                "manifest", naming.SUCCESS, "missing, or of another manifest, although all is complete"
+            )
+        if not manifest.complete and (self._out / naming.SUCCESS).exists():
+            self._differ(
+                "manifest", naming.SUCCESS, "stands although the manifest says that something is missing"
+            )
+
+    def _against_ledger(self, manifest: Manifest) -> None:
+        """The manifest is a picture of the ledger. A copy that was made without `_harvest` is judged by its
+        manifest, and the verdict says so.
+        """
+        if not home_of(self._out).exists():
+            self._verdict.notes.append("there is no _harvest here: judged by the manifest alone")
+            return
+        if not is_begun(self._out):
+            self._differ(
+                "ledger",
+                "_harvest/ledger.sqlite",
+                f"is missing: no run can go on; `harvester rebuild-ledger {self._out}` restores it",
+            )
+            return
+        try:
+            with Ledger(home_of(self._out), read_only=True) as ledger:
+                known = {shard.path: shard for build in ledger.published() for shard in shards_of(build)}
+                spans = [{"start": iso(span.start), "end": iso(span.end)} for span in ledger.spans()]
+        except LedgerDamaged as error:
+            self._differ("ledger", "_harvest/ledger.sqlite", str(error))
+            return
+        told = {shard.path: shard for shard in manifest.shards}
+        for path in sorted({*known, *told}):
+            if path not in told:
+                self._differ("ledger", path, "is in the ledger and not in the manifest; run the job again")
+            elif path not in known:
+                self._differ("ledger", path, "is in the manifest and not in the ledger")
+            elif known[path] != told[path]:
+                self._differ("ledger", path, "manifest and ledger say different things of it")
+        if [{"start": span.start, "end": span.end} for span in manifest.spans] != spans:
+            self._differ("ledger", "spans", "manifest and ledger name different spans; run the job again")
+
+    def _foreign(self, manifest: Manifest) -> None:
+        """Files that a reader of `dt=*/*` would take for output."""
+        told = {shard.path for shard in manifest.shards}
+        for path in files_of_partitions(self._out):
+            if path not in told:
+                self._differ("foreign", path, "is not in the manifest; a reader of the folder would see it")
+
+    # --- what is there
+
+    def _shards(self, manifest: Manifest) -> None:
+        try:
+            settings = manifest.job["settings"]
+            reading = manifest.job["reading"]
+            read, identity = dialects.row_reader(reading), dialects.identity_of(reading)
+            time_zone = ZoneInfo(str(settings["time_zone"]))
+            by: Literal["day", "month"] = "month" if settings["partition_by"] == "month" else "day"
+            names = {shard.partition for shard in manifest.shards}
+            for span in manifest.spans:
+                span_of(span)
+            for gap in manifest.gaps:
+                span_of(gap)
+            partitions = {name: partition_named(name, by, time_zone) for name in names}
+        except (KeyError, TypeError, ValueError, ConfigError) as error:
+            self._differ("manifest", naming.MANIFEST, f"what it tells cannot be understood: {error}")
+            return
+        with tempfile.TemporaryDirectory(prefix="harvester-verify-") as folder, Keys(Path(folder)) as keys:
+            shards = Shards(self._out, self._verdict, read=read, identity=identity, keys=keys)
+            readable = self._read(manifest, partitions, shards)
+            twice, number = keys.doubled()
+            self._doubled(twice, number, readable, partial(_key_of, read, identity))
+
+    def _read(
+        self, manifest: Manifest, partitions: dict[str, Partition], shards: Shards
+    ) -> list[ManifestShard]:
+        """Judges each shard; returns those of which something could be read."""
+        counted = dict.fromkeys(partitions, 0)
+        readable: list[ManifestShard] = []
+        for shard in manifest.shards:
+            if shards.has_file(shard):
+                readable.append(shard)
+                counted[shard.partition] += shards.records(shard, partitions[shard.partition])
+            self._progress(self._verdict.records)
+        self._counts(manifest, counted)
+        return readable
+
+    def _counts(self, manifest: Manifest, counted: dict[str, int]) -> None:
+        self._verdict.partitions = len(manifest.partitions)
+        for partition in manifest.partitions:
+            found = counted.pop(partition.partition, 0)
+            if found != partition.records:
+                self._differ(
+                    "count",
+                    naming.folder(partition.partition),
+                    f"{partition.records} records in the manifest, {found} in its files",
+                )
+        for name in sorted(counted):
+            self._differ("manifest", naming.folder(name), "has shards and is not among the partitions")
+        if manifest.records != sum(partition.records for partition in manifest.partitions):
+            self._differ("count", naming.MANIFEST, "its total is not the sum of its partitions")
+
+    def _doubled(self, digests: set[bytes], number: int, shards: list[ManifestShard], same: Same) -> None:
+        """Names the keys that stand more than once, and where; read again only when there are any."""
+        if not digests:
+            return
+        places: dict[Key, list[str]] = {}
+        for shard in shards:
+            try:
+                for at, line in enumerate(read_lines(self._out / shard.path), start=1):
+                    key = same(line)
+                    if key is None or digest(key) not in digests:
+                        continue
+                    if key in places or len(places) < NAMED_AT_MOST:
+                        places.setdefault(key, []).append(f"{shard.path}:{at}")
+            except StorageError:
+                continue  # told already
+        for key, where in places.items():
+            self._differ("doubled", repr(key), f"stands {len(where)} times: {', '.join(where[:4])}")
+        if number > len(places):
+            self._differ("doubled", "more keys", f"{number - len(places)} further keys stand more than once")
