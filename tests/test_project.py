@@ -1,6 +1,9 @@
 """What stands around the rooms: the wheel, the lock, the example jobs and what README.md promises."""
 
+import json
 import re
+import subprocess
+import sys
 import tomllib
 import zipfile
 from datetime import UTC, datetime
@@ -38,14 +41,62 @@ def test_the_lock_names_packages_and_hashes_only() -> None:
 
 def test_the_lock_pins_each_direct_dependency() -> None:
     """A dependency that was added without making the lock again would be missing on the next machine."""
+    locked = set(re.findall(r"^([\w.-]+)==", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
+    assert _direct() <= locked
+
+
+def _direct() -> set[str]:
+    """What pyproject.toml names, extras included."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = [
         *project["dependencies"],
         *(one for group in project["optional-dependencies"].values() for one in group),
     ]
-    names = {re.split(r"[^\w.-]", one)[0].lower().replace(".", "-") for one in wanted} - {"harvester"}
-    locked = set(re.findall(r"^([\w.-]+)==", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
-    assert names <= locked
+    return {re.split(r"[^\w.-]", one)[0].lower().replace(".", "-") for one in wanted} - {"harvester"}
+
+
+def test_each_dependency_has_its_reason() -> None:
+    """A file of its own among the decisions, or a heading in one that several share."""
+    folder = ROOT / "docs" / "decisions"
+    known = {re.sub(r"^\d+-", "", path.stem) for path in folder.glob("*.md")}
+    known |= {
+        heading
+        for path in folder.glob("*.md")
+        for heading in re.findall(r"^## ([\w-]+)$", path.read_text(), re.MULTILINE)
+    }
+    assert _direct() <= known
+
+
+def _bill() -> bytes:
+    script = [sys.executable, str(ROOT / "scripts" / "sbom")]
+    return subprocess.run(script, check=True, capture_output=True, cwd="/").stdout
+
+
+def test_the_bill_of_materials_is_what_the_lock_pins() -> None:
+    """Each package with version and all hashes, who needs whom, and what the program itself needs."""
+    bill = json.loads(_bill())
+    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
+    lock = (ROOT / "requirements.lock").read_text()
+    pins = re.findall(r"^([\w.-]+)==([\w.+-]+)[^\n]*((?:\n    --hash=[^\n]+)+)", lock, re.MULTILINE)
+    told = {
+        one["name"]: (one["version"], {each["content"] for each in one["hashes"]})
+        for one in bill["components"]
+    }
+    assert told == {
+        re.sub(r"[-_.]+", "-", name).lower(): (version, set(re.findall(r"sha256:(\w{64})", hashes)))
+        for name, version, hashes in pins
+    }
+    assert all(one["hashes"] for one in bill["components"])
+    needs = {one["ref"]: set(one["dependsOn"]) for one in bill["dependencies"]}
+    assert needs["harvester"] == _direct()
+    assert {"multidict", "yarl"} <= needs["aiohttp"]
+    scopes = {one["name"]: one["scope"] for one in bill["components"]}
+    assert {scopes[name] for name in ("aiohttp", "multidict", "msgspec", "tzdata")} == {"required"}
+    assert {scopes[name] for name in ("pytest", "cryptography", "ruff", "datasette")} == {"excluded"}
+
+
+def test_the_bill_of_materials_is_the_same_each_time() -> None:
+    assert _bill() == _bill()
 
 
 def test_zstd_comes_from_the_standard_library_where_that_has_it() -> None:
