@@ -1,11 +1,12 @@
 """Reads an answer: bytes in, rows and rejects out, or BadPage.
 
-The hot path makes two passes of msgspec over the whole body: one for the envelope and the records' bytes, one
-for the few fields that tell what a record is. Whatever is not perfect there goes the careful way, item by
-item: what is no valid record is a Reject with its reason, and only an answer that is no good page as a whole
-is a BadPage.
+The hot path makes one pass of msgspec over the whole body, for the envelope and the few fields that tell what
+a record is; where the records' bytes begin and end is found by their braces, and by a second pass where that
+is not certain. Whatever is not perfect there goes the careful way, item by item: what is no valid record is a
+Reject with its reason, and only an answer that is no good page as a whole is a BadPage.
 """
 
+from itertools import filterfalse
 from typing import Any, Final, NoReturn
 
 import msgspec
@@ -14,6 +15,7 @@ from msgspec import UNSET
 from harvester.dialects import salvage
 from harvester.dialects.lens import RecordReader, dig, nested
 from harvester.dialects.schema import Declaration, Success, names_of
+from harvester.dialects.spans import is_plain, spans
 from harvester.dialects.times import kind_of
 from harvester.dialects.unfit import UNFIT, reason
 from harvester.dialects.values import Ask, Page, Reject, Row
@@ -31,15 +33,16 @@ class AnswerReader:
     def __init__(self, declaration: Declaration) -> None:
         self._declared = declaration.answer
         self._path = names_of(declaration.answer.records) if declaration.answer.records else ()
-        self._record = RecordReader(declaration.record, self._path) if declaration.record else None
-        leaves: dict[tuple[str, ...], tuple[Any, bool]] = {self._path: (list[msgspec.Raw], True)}
         success = declaration.answer.success
-        if success:
-            leaves[names_of(success.path)] = (Any, False)
-        kind, attributes = nested(leaves)
+        told = names_of(success.path) if success else None
+        record = declaration.record
+        self._record = RecordReader(record, self._path, told) if record else None
+        kind, attributes = nested({self._path: (list[msgspec.Raw], True)})
         self._envelope = msgspec.json.Decoder(kind)
         self._records = attributes[self._path]
-        self._told = attributes[names_of(success.path)] if success else ""
+        self._first = record.keys[0].path if record and record.keys else ""
+        """What the records are expected to begin with."""
+        self._is_searched = len(self._path) == 1 and is_plain(self._path[0]) and is_plain(self._first)
 
     def read(self, body: bytes, ask: Ask) -> Page:
         text = body.removeprefix(_BOM)
@@ -64,19 +67,23 @@ class AnswerReader:
         if self._record is None:
             return None
         try:
-            envelope = self._envelope.decode(body)
-            success = self._declared.success
-            if success and not _is(dig(envelope, self._told), success):
-                return None
-            raws = list(map(bytes, dig(envelope, self._records)))
-            if not body.isascii():
-                for raw in raws:
-                    raw.isascii() or raw.decode()  # msgspec does not look inside Raw
-            if b"\n" in body or b"\r" in body:
-                raws = list(map(_on_one_line, raws))
-            return self._record.all(body, raws)
+            rows, told = self._record.all(body, lambda count: self._raws(body, count))
         except UNFIT:
             return None
+        success = self._declared.success
+        return None if success and not _is(told, success) else rows
+
+    def _raws(self, body: bytes, count: int) -> list[bytes]:
+        """The records of valid JSON, each checked for UTF-8 and on one line."""
+        raws = spans(body, self._path[0], self._first, count) if self._is_searched else None
+        if raws is None:
+            raws = list(map(bytes, dig(self._envelope.decode(body), self._records)))
+        if not body.isascii():
+            for raw in filterfalse(bytes.isascii, raws):
+                raw.decode()  # msgspec does not look inside what it passes over
+        if b"\n" in body or b"\r" in body:
+            raws = list(map(_on_one_line, raws))
+        return raws
 
     def _carefully(self, body: bytes, ask: Ask) -> tuple[list[Row], list[Reject]]:
         start = body.lstrip()[:1]

@@ -1,12 +1,13 @@
 """Reads the few fields of a record that the harvest needs, and nothing else, in one pass of msgspec over a
-whole page.
+whole page; with them what the envelope tells.
 
 Structs are made for the declared paths. msgspec takes the last of two members with one name without a word,
 which would file a record under the wrong key or date; so every value of a needed field is counted as it comes
 by, and one too many is an error.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from operator import attrgetter
 from types import GenericAlias
 from typing import Any, Final
@@ -15,7 +16,7 @@ import msgspec
 from msgspec import UNSET
 
 from harvester.dialects.schema import Record, names_of
-from harvester.dialects.times import kind_of, time_reader
+from harvester.dialects.times import kind_of, times_reader
 from harvester.dialects.values import Key, Row
 
 Path = tuple[str, ...]
@@ -61,10 +62,10 @@ def dig(value: Any, attribute: str) -> Any:
 
 
 class RecordReader:
-    """Of one [record] and the path to the list of records. Every method may raise what msgspec raises, or
-    ValueError."""
+    """Of one [record], the path to the list of records, and the path to what tells success, if any. Every
+    method may raise what msgspec raises, or ValueError."""
 
-    def __init__(self, record: Record, records: Path) -> None:
+    def __init__(self, record: Record, records: Path, success: Path | None) -> None:
         self._keys, self._when = record.keys, record.when
         needed = [names_of(one.path) for one in self._keys]
         date = names_of(self._when.path)
@@ -75,34 +76,43 @@ class RecordReader:
         if version:
             leaves.setdefault(version, (_Seen, False))
         self._kind, attributes = nested(leaves)
-        self._page_kind, where = nested({records: (GenericAlias(list, self._kind), True)})
+        page: dict[Path, tuple[Any, bool]] = {records: (GenericAlias(list, self._kind), True)}
+        if success is not None:
+            page[success] = (Any, False)
+        self._page_kind, where = nested(page)
         self._records = where[records]
+        self._told = where[success] if success is not None else ""
         self._keys_of = attrgetter(*(attributes[path] for path in needed))
         self._date_of = attrgetter(attributes[date])
         self._versions_of = _getter(attributes[version]) if version else None
-        self._time_of = time_reader(self._when)
+        self._times_of = times_reader(self._when)
 
-    def all(self, body: bytes, raws: list[bytes]) -> list[Row]:
-        """The rows of a page, `raws` being the bytes of its records."""
+    def all(self, body: bytes, raws: Callable[[int], list[bytes]]) -> tuple[list[Row], Any]:
+        """The rows of a page, and what its envelope tells of success. `raws` gives the bytes of so many
+        records."""
         seen: list[object] = []
         read = msgspec.json.decode(body, type=self._page_kind, dec_hook=_counting(seen))
-        return self._rows(dig(read, self._records), raws, len(seen))
+        smalls = dig(read, self._records)
+        columns = self._columns(smalls, len(seen))
+        return list(zip(*columns, raws(len(smalls)), strict=True)), dig(read, self._told)
 
     def one(self, raw: bytes) -> Row:
         seen: list[object] = []
         small = msgspec.json.decode(raw, type=self._kind, dec_hook=_counting(seen))
-        return self._rows([small], [raw], len(seen))[0]
+        ((time,), (key,), (version,)) = self._columns([small], len(seen))
+        return time, key, version, raw
 
-    def _rows(self, smalls: list[Any], raws: list[bytes], seen: int) -> list[Row]:
+    def _columns(self, smalls: list[Any], seen: int) -> tuple[list[datetime], list[Key], list[str]]:
+        """Times, keys and versions."""
         versions = self._versions_of(smalls) if self._versions_of else None
         expected = len(smalls) * self._needed
         if versions is not None and self._is_version_extra:
             expected += len(versions) - versions.count(UNSET)
         if seen != expected:
             raise ValueError("a field that tells key, date or version is there twice")
-        times = map(self._time_of, map(self._date_of, smalls))
+        times = self._times_of(list(map(self._date_of, smalls)))
         texts = [""] * len(smalls) if versions is None else _texts(versions)
-        return list(zip(times, self._checked(list(map(self._keys_of, smalls))), texts, raws, strict=True))
+        return times, self._checked(list(map(self._keys_of, smalls))), texts
 
     def _checked(self, keys: list[Key]) -> list[Key]:
         columns = zip(*keys, strict=True) if len(self._keys) > 1 else [keys]
@@ -129,7 +139,9 @@ def _getter(attribute: str) -> Callable[[list[Any]], list[Any]]:
     return lambda smalls: list(map(attrgetter(attribute), smalls))
 
 
-def _texts(versions: Iterable[Any]) -> list[str]:
+def _texts(versions: list[Any]) -> list[str]:
+    if set(map(type, versions)) <= {str}:
+        return versions
     return [version if type(version) is str else _text(version) for version in versions]
 
 

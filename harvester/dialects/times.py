@@ -150,6 +150,27 @@ def time_reader(date: Date) -> Callable[[object], datetime]:
     return {"iso": iso, "auto": auto}.get(date.format, patterned)
 
 
+def times_reader(date: Date) -> Callable[[list[object]], list[datetime]]:
+    """The same for many values at once."""
+    one = time_reader(date)
+
+    def each(values: list[object]) -> list[datetime]:
+        return list(map(one, values))
+
+    def iso(values: list[object]) -> list[datetime]:
+        """All in one go where all are text in UTC, as they are on nearly every page."""
+        if set(map(type, values)) <= {str}:
+            try:
+                moments = list(map(datetime.fromisoformat, values))  # type: ignore[arg-type]
+            except ValueError:
+                return each(values)  # says what is wrong
+            if all(moment.tzinfo is UTC for moment in moments):
+                return moments
+        return each(values)
+
+    return iso if date.format in ("iso", "auto") else each
+
+
 def kind_of(value: object) -> str:
     """What a value is called in JSON."""
     return _KINDS.get(type(value), "an object")
