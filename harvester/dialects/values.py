@@ -3,12 +3,10 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-import msgspec
-
 Key = str | int | tuple[str | int, ...]
 """What tells one record from another; a tuple where the dialect names several fields."""
 
-Row = tuple[datetime, Key, str, bytes | msgspec.Raw]
+Row = tuple[datetime, Key, str, bytes]
 """A record's time (aware, UTC), key, version ("" where it has none) and its bytes on one line: sorts by
 (time, key)."""
 

@@ -36,6 +36,9 @@ _CHUNK_ROWS: Final = 64
 """Rows of a run in memory while runs are merged; a window of 50,000 records has about 50 of them."""
 _NEW_PRIVATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _by_time_and_key = itemgetter(0, 1)
+_key = itemgetter(1)
+_raw = itemgetter(3)
+_time_and_raw = itemgetter(0, 3)
 
 
 class Held:
@@ -71,7 +74,7 @@ class _Run:
         try:
             with os.fdopen(os.open(path, _NEW_PRIVATE, 0o600), "wb") as file:
                 for i in range(0, len(self._rows), _CHUNK_ROWS):
-                    rows = [(t, k, v, bytes(raw)) for t, k, v, raw in self._rows[i : i + _CHUNK_ROWS]]
+                    rows = self._rows[i : i + _CHUNK_ROWS]
                     pickle.dump(rows, file, protocol=pickle.HIGHEST_PROTOCOL)
         except OSError as error:
             raise StorageError(
@@ -206,11 +209,26 @@ class Gather:
         self._now, self._now_bytes = {}, 0
 
     async def add(self, rows: list[Row], rejects: list[Reject]) -> None:
-        now, start, end, added = self._now, self._part.start, self._part.end, 0
+        start, end = self._part.start, self._part.end
+        inside = [row for row in rows if start <= row[0] < end]
+        self._outside += len(rows) - len(inside)
+        added = self._keep(inside)
+        for reject in rejects:
+            self._rejects.setdefault(reject.raw, reject)
+        self._now_bytes += added
+        self._held.bytes += added
+        if self._held.is_over and self._now_bytes >= self._held.run_bytes:
+            self._close_run()
+            await to_thread.run_sync(self._runs[-1].spill, self._spill_path())
+
+    def _keep(self, rows: list[Row]) -> int:
+        """Returns by how many bytes that is more than before."""
+        now, added = self._now, 0
+        fresh = dict(zip(map(_key, rows), rows, strict=True))
+        if len(fresh) == len(rows) and now.keys().isdisjoint(fresh):
+            now.update(fresh)  # nearly always: a page that is as new as it is free of doubles
+            return sum(map(len, map(_raw, rows)))
         for row in rows:
-            if not start <= row[0] < end:
-                self._outside += 1
-                continue
             key = row[1]
             known = now.get(key)
             if known is None:
@@ -221,13 +239,7 @@ class Gather:
                 kept = self._newest(known, row)
                 now[key] = kept
                 added += len(kept[3]) - len(known[3])
-        for reject in rejects:
-            self._rejects.setdefault(reject.raw, reject)
-        self._now_bytes += added
-        self._held.bytes += added
-        if self._held.is_over and self._now_bytes >= self._held.run_bytes:
-            self._close_run()
-            await to_thread.run_sync(self._runs[-1].spill, self._spill_path())
+        return added
 
     def _newest(self, one: Row, other: Row) -> Row:
         """The newer version; of two that claim the same version, one that does not depend on which came
@@ -237,12 +249,12 @@ class Gather:
             return other
         if self._newer(one[2], other[2]):
             return one
-        return max(one, other, key=lambda row: (row[0], bytes(row[3])))
+        return max(one, other, key=_time_and_raw)
 
     def _close_run(self) -> None:
         if self._now:
-            rows = sorted(self._now.values(), key=_by_time_and_key)
-            self._hashes.extend([hash(key) for key in self._now])
+            rows = sorted(self._now.values())  # by time and key: no key is there twice
+            self._hashes.extend(map(hash, self._now))
             self._runs.append(_Run(rows, self._now_bytes, self._held))
             self._now, self._now_bytes = {}, 0
 
