@@ -104,6 +104,13 @@ def test_help_is_there_before_anything_heavy_is_loaded() -> None:
     assert all(f"  {name} " in ended.stdout for name in COMMANDS)
 
 
+def test_a_run_that_nobody_watches_loads_nothing_that_draws() -> None:
+    said = "import sys, io; from harvester.cli import run; from harvester.telemetry import listening\n"
+    said += "with listening(stream=io.StringIO(), environ={}): print(*sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True)
+    assert not set(ended.stdout.split()) & {"structlog", "rich", "pygments"}
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help_with_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = called(name, "--help", capsys=capsys)

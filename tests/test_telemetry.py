@@ -205,9 +205,9 @@ def test_a_pause_is_shown_until_it_is_over() -> None:
 def test_a_reader_that_stands_still_does_not_hold_up_who_writes() -> None:
     gate, seen = threading.Event(), list[str]()
 
-    def write(line: str) -> None:
+    def write(lines: str) -> None:
         gate.wait(5)
-        seen.append(line)
+        seen.extend(lines.splitlines())
 
     with Writer(write, lambda lines: f"({lines} dropped)", most_waiting=10) as writer:
         for number in range(100):
@@ -221,16 +221,28 @@ def test_a_reader_that_stands_still_does_not_hold_up_who_writes() -> None:
 
 @pytest.mark.parametrize("error", [BrokenPipeError(), ValueError("closed")])
 def test_a_reader_that_is_gone_is_no_error(error: Exception) -> None:
-    calls = []
+    calls, called = [], threading.Event()
 
-    def write(line: str) -> None:
-        calls.append(line)
+    def write(lines: str) -> None:
+        calls.append(lines)
+        called.set()
         raise error
 
     with Writer(write, str) as writer:
+        writer.put("line")
+        assert called.wait(10)
         for _ in range(5):
-            writer.put("line")
+            writer.put("more")
     assert calls == ["line"]
+
+
+def test_lines_that_come_together_leave_together() -> None:
+    calls: list[str] = []
+    with Writer(calls.append, str) as writer:
+        for number in range(1000):
+            writer.put(str(number))
+    assert "\n".join(calls).split("\n") == [str(number) for number in range(1000)]
+    assert len(calls) < 100
 
 
 def test_the_exit_does_not_wait_for_ever_for_a_reader() -> None:

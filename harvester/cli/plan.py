@@ -12,7 +12,7 @@ from harvester.cli.streams import say
 from harvester.errors import ConfigError
 from harvester.job import Job
 from harvester.plan import Plan, plan
-from harvester.telemetry.progress import duration
+from harvester.telemetry.counters import duration
 
 EXAMPLES = """\
 examples:

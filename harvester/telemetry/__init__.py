@@ -12,9 +12,8 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, TextIO
 
 from harvester import events
-from harvester.telemetry.counters import Counters
+from harvester.telemetry.counters import Counters, duration
 from harvester.telemetry.log import Foreign, Log, printable
-from harvester.telemetry.progress import Bar, duration
 from harvester.telemetry.writer import Writer
 
 __all__ = ["Counters", "Telemetry", "duration", "listening", "printable"]
@@ -67,6 +66,8 @@ def listening(
     with_bar = console and terminal and verbosity >= 0
     with ExitStack() as stack:
         if with_bar:
+            from harvester.telemetry.progress import Bar  # it imports much, and few runs are watched
+
             show = stack.enter_context(Bar(counters, stream, environ)).print
         else:
             show = _printer(stream)

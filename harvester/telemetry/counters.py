@@ -131,3 +131,12 @@ class Counters:
     def _settled(self) -> None:
         """Windows that size themselves may become more than were foreseen."""
         self.windows = max(self.windows, self.windows_done + self.windows_failed + 1)
+
+
+def duration(seconds: float) -> str:
+    """3:07, or 2:04:11 from an hour on, or 3 d 4 h."""
+    whole = round(seconds)
+    if whole >= 100 * 3600:
+        return f"{whole // 86400} d {whole % 86400 // 3600} h"
+    clock = f"{whole // 60 % 60:02}:{whole % 60:02}"
+    return f"{whole // 3600}:{clock}" if whole >= 3600 else clock.removeprefix("0")

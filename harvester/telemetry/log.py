@@ -1,10 +1,9 @@
 """The log: every event becomes one line, an event name plus keys, the same keys everywhere.
 
-JSON lines for machines, aligned text for people; both by structlog with processors of this file only, so
-nothing global is configured. A value is bounded in length and its control characters are escaped: what a
-server sends may end up in an error's text, and must neither flood the log nor move the cursor. Tokens and
-bodies never get here: events do not carry them, and `secrets` are blotted out of what somebody else's
-library has to say.
+JSON lines for machines, aligned text for people. A value is bounded in length and its control characters are
+escaped: what a server sends may end up in an error's text, and must neither flood the log nor move the
+cursor. Tokens and bodies never get here: events do not carry them, and `secrets` are blotted out of what
+somebody else's library has to say.
 """
 
 import dataclasses
@@ -12,15 +11,14 @@ import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import orjson
-import structlog
-from structlog import dev
 
 from harvester import events
 
-Line = structlog.typing.EventDict
+Line = dict[str, Any]
 LONGEST_VALUE = 500
 """Characters of a logged text; an error's message is shorter, a stack trace has its own bound."""
 LONGEST_TRACE = 20_000
@@ -48,6 +46,11 @@ LEVELS: Mapping[type[events.Event], int] = {
 }
 """An event that is not here is told at info."""
 
+_NAMES: Mapping[int, str] = {
+    level: logging.getLevelName(level).lower()
+    for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)
+}
+
 _UNPRINTABLE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u2028\u2029"  # control characters and the two line ends that JSON does not know
     "\u200e\u200f\u202a-\u202e\u2066-\u2069"  # what turns the direction of the text around
@@ -65,7 +68,9 @@ def printable(text: str, longest: int = LONGEST_VALUE) -> str:
 
 
 def utc(time: datetime) -> str:
-    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if time.tzinfo is not UTC:
+        time = time.astimezone(UTC)
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def briefly(time: datetime) -> str:
@@ -75,7 +80,8 @@ def briefly(time: datetime) -> str:
 
 def name(event: events.Event) -> str:
     """The event's name in a line: WindowDone is `window_done`."""
-    return _snake(type(event))
+    kind: Any = type(event)
+    return _told(kind)[0]
 
 
 def _snake(kind: type) -> str:
@@ -83,7 +89,14 @@ def _snake(kind: type) -> str:
 
 
 def keys(event: events.Event) -> dict[str, Any]:
-    return {field.name: getattr(event, field.name) for field in dataclasses.fields(event)}
+    kind: Any = type(event)
+    return {field: getattr(event, field) for field in _told(kind)[1]}
+
+
+@cache
+def _told(kind: Any) -> tuple[str, tuple[str, ...]]:
+    """The name of an event and those of its fields."""
+    return _snake(kind), tuple(field.name for field in dataclasses.fields(kind))
 
 
 class Log:
@@ -103,12 +116,12 @@ class Log:
         self._clock = clock
         self._level = level
         self._json = json
-        self._logger: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
-            structlog.PrintLogger(_Lines(put)),  # type: ignore[arg-type]  # it asks for a file, and uses its write
-            processors=[self._frame, self._tame, _as_json if json else _console(colors)],
-            wrapper_class=structlog.make_filtering_bound_logger(level),
-            context_class=dict,
-        )
+        self._put = put
+        self._render: Callable[[Line], str] = _as_json
+        if not json:
+            from harvester.telemetry.console import renderer  # it imports much, and few runs are watched
+
+            self._render = renderer(colors, widest=max(map(len, map(_snake, LEVELS))))
 
     def __call__(self, event: events.Event) -> None:
         level = LEVELS.get(type(event), logging.INFO)
@@ -117,15 +130,17 @@ class Log:
 
     def note(self, level: int, event: str, /, **keys: Any) -> None:
         """A line that no event stands for: what the command line has to say."""
-        self._logger.log(level, event, **keys)
-
-    def _frame(self, _logger: Any, method: str, line: Line) -> Line:
+        if level < self._level:
+            return
         now = self._clock()
-        stamp = utc(now) if self._json else now.astimezone().strftime("%H:%M:%S")
-        return {"timestamp": stamp, "level": method, "event": line.pop("event"), **line}
-
-    def _tame(self, _logger: Any, _method: str, line: Line) -> Line:
-        return {key: self._tamed(key, value) for key, value in line.items()}
+        line: Line = {
+            "timestamp": utc(now) if self._json else now.astimezone().strftime("%H:%M:%S"),
+            "level": _NAMES[level],
+            "event": event,
+        }
+        for key, value in keys.items():
+            line[key] = self._tamed(key, value)
+        self._put(self._render(line))
 
     def _tamed(self, key: str, value: Any) -> Any:
         match value:
@@ -157,49 +172,5 @@ class Foreign(logging.Handler):
             return
 
 
-class _Lines:
-    """A file, as far as structlog's PrintLogger needs one: whole lines go to `put`, their line end stays
-    here.
-    """
-
-    def __init__(self, put: Callable[[str], object]) -> None:
-        self._put = put
-
-    def write(self, text: str) -> None:
-        if text != "\n":
-            self._put(text.removesuffix("\n"))
-
-    def flush(self) -> None:
-        pass
-
-
-def _as_json(_logger: Any, _method: str, line: Line) -> str:
+def _as_json(line: Line) -> str:
     return orjson.dumps(line, option=orjson.OPT_PASSTHROUGH_DATETIME, default=str).decode()
-
-
-def _console(colors: bool) -> Callable[[Any, str, Line], str]:
-    def paint(style: str) -> str:
-        return style if colors else ""
-
-    def column(style: str, key_style: str | None = None, width: int = 0) -> dev.KeyValueColumnFormatter:
-        reset = paint(dev.RESET_ALL)
-        return dev.KeyValueColumnFormatter(key_style, paint(style), reset, value_repr=_quoted, width=width)
-
-    levels = {"debug": dev.DIM, "info": dev.GREEN, "warning": dev.YELLOW, "error": dev.RED + dev.BRIGHT}
-    level = dev.LogLevelColumnFormatter(
-        {name: paint(style) for name, style in levels.items()}, reset_style=paint(dev.RESET_ALL)
-    )
-    return dev.ConsoleRenderer(
-        sort_keys=False,
-        columns=[
-            dev.Column("timestamp", column(dev.DIM)),
-            dev.Column("level", level),
-            dev.Column("event", column(dev.BRIGHT, width=max(map(len, map(_snake, LEVELS))))),
-            dev.Column("", column("", key_style=paint(dev.CYAN))),
-        ],
-    )
-
-
-def _quoted(value: object) -> str:
-    text = str(value)
-    return f'"{text}"' if " " in text else text

@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from harvester.telemetry.counters import Counters
+from harvester.telemetry.counters import Counters, duration
 from harvester.telemetry.log import printable
 
 DRAWN_PER_S = 5
@@ -101,12 +101,3 @@ def _worries(counters: Counters) -> Text | None:
     if counters.windows_failed:
         parts.append((f"{counters.windows_failed:,} failed", "bold red"))
     return Text("  ").join(Text(part, style, overflow="ellipsis") for part, style in parts) if parts else None
-
-
-def duration(seconds: float) -> str:
-    """3:07, or 2:04:11 from an hour on, or 3 d 4 h."""
-    whole = round(seconds)
-    if whole >= 100 * 3600:
-        return f"{whole // 86400} d {whole % 86400 // 3600} h"
-    clock = f"{whole // 60 % 60:02}:{whole % 60:02}"
-    return f"{whole // 3600}:{clock}" if whole >= 3600 else clock.removeprefix("0")
