@@ -131,6 +131,46 @@ def test_windows_of_another_cut_take_the_place_of_failed_ones(home: Path) -> Non
         assert ledger.counts().records == 5
 
 
+@pytest.mark.parametrize("asked", ["settled", "missing", "gaps"])
+def test_what_a_window_costs_does_not_grow_with_those_before_it(home: Path, asked: str) -> None:
+    steps = 0
+
+    def step() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    def cost(ledger: Ledger, number: int) -> int:
+        nonlocal steps
+        steps = 0
+        match asked:
+            case "settled":
+                ledger.fail([failed(number)])
+                ledger.fail([failed(number)])  # and again, over what is there
+            case "missing":
+                ledger.missing(span(number - 1, number + 1))
+            case "gaps":
+                ledger.gaps(span(number - 1, number + 1))
+        return steps
+
+    costs = []
+    with Ledger(home) as ledger:
+        ledger._db.set_progress_handler(step, 1)
+        for first in range(0, 2000, 500):
+            ledger.fail([failed(number) for number in range(first, first + 500)])
+            costs.append(cost(ledger, first + 500))
+    assert max(costs) < 1.2 * costs[0]
+
+
+def test_windows_that_overlap_in_one_transaction_replace_each_other_as_if_one_by_one(home: Path) -> None:
+    with Ledger(home) as ledger:
+        ledger.fail([failed(0), failed(1), Settled(window=window(0, hours=3), records=0, error="wider")])
+        assert [(gap.start, gap.end, gap.error) for gap in ledger.gaps()] == [(DAY, DAY + 3 * HOUR, "wider")]
+        with pytest.raises(StorageError, match="is done and cannot become failed"):
+            ledger.fail([done(5), failed(5)])
+        assert ledger.counts().done == 0
+
+
 def test_spans_that_touch_become_one(home: Path) -> None:
     with Ledger(home) as ledger:
         for part in (span(0, 2), span(4, 6), span(2, 4)):

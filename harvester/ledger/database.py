@@ -12,6 +12,7 @@ makes it the partition's generation and drops every older build. Files that no b
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 from harvester.errors import OtherJob, StorageError
@@ -22,6 +23,17 @@ from harvester.windows import Partition, Span, merge, subtract
 
 NOT_OVER: Final = "provisional: asked for before it was over; run again afterwards"
 NOT_PUBLISHED: Final = "sealed and not yet published; run again to go on"
+_OVERLAP: Final = (
+    "start >= coalesce((SELECT start FROM windows WHERE start <= ? ORDER BY start DESC LIMIT 1), ?) "
+    "AND start < ? AND end > ?"
+)
+"""Windows that overlap a range, with the values of `_overlap`. No two rows overlap, so but for those that
+begin inside only the last one before can: without the first line each question would go through all windows
+of the ledger, and a run would cost the square of its windows.
+"""
+_INSERT_WINDOW: Final = (
+    "INSERT INTO windows (start, end, state, records, error, staged) VALUES (?, ?, ?, ?, ?, ?)"
+)
 _KEEP_WHAT_IS_NAMED: Final = "DELETE FROM garbage WHERE path IN (SELECT path FROM shards)"
 
 
@@ -92,9 +104,8 @@ class Ledger(LedgerFile):
 
     def _without(self, span: Span, which: str) -> list[Span]:
         rows = self._rows(
-            f"SELECT start, end FROM windows WHERE {which} AND start < ? AND end > ? ORDER BY start",
-            to_us(span.end),
-            to_us(span.start),
+            f"SELECT start, end FROM windows WHERE {which} AND {_OVERLAP} ORDER BY start",
+            *_overlap(to_us(span.start), to_us(span.end)),
         )
         return subtract(span, _joined(rows))
 
@@ -109,10 +120,8 @@ class Ledger(LedgerFile):
         """Windows that failed or are provisional, in order, with what was last said of them."""
         low, high = (to_us(span.start), to_us(span.end)) if span else (-(1 << 62), 1 << 62)
         rows = self._rows(
-            "SELECT start, end, error FROM windows WHERE state <> 'done' AND start < ? AND end > ? ORDER "
-            "BY start",
-            high,
-            low,
+            f"SELECT start, end, error FROM windows WHERE state <> 'done' AND {_OVERLAP} ORDER BY start",
+            *_overlap(low, high),
         )
         return [
             Gap(start=from_us(start), end=from_us(end), error=error or NOT_OVER) for start, end, error in rows
@@ -136,22 +145,29 @@ class Ledger(LedgerFile):
 
     @staticmethod
     def _settle(db: sqlite3.Connection, settled: Iterable[Settled], staged: int | None = None) -> None:
-        for one in settled:
-            start, end = to_us(one.window.start), to_us(one.window.end)
-            (done,) = db.execute(
-                "SELECT count(*) FROM windows WHERE start < ? AND end > ? AND state = 'done'", (end, start)
-            ).fetchone()
-            before = State.DONE if done else State.OPEN
-            if not TRANSITIONS[before, one.state]:
+        rows = [
+            (to_us(one.window.start), to_us(one.window.end), one.state.value, one.records, one.error, staged)
+            for one in settled
+        ]
+        if not rows:
+            return
+        whole = _overlap(min(row[0] for row in rows), max(row[1] for row in rows))
+        (is_known,) = db.execute(f"SELECT EXISTS (SELECT 1 FROM windows WHERE {_OVERLAP})", whole).fetchone()
+        are_apart = all(one[1] <= other[0] for one, other in pairwise(rows))
+        if are_apart and not is_known and all(TRANSITIONS[State.OPEN, State(row[2])] for row in rows):
+            db.executemany(_INSERT_WINDOW, rows)
+            return
+        for row in rows:
+            start, end, state, *_ = row
+            where = _overlap(start, end)
+            done = f"SELECT EXISTS (SELECT 1 FROM windows WHERE {_OVERLAP} AND state = 'done')"
+            before = State.DONE if db.execute(done, where).fetchone()[0] else State.OPEN
+            if not TRANSITIONS[before, State(state)]:
                 raise StorageError(
-                    f"the window {one.window.start.isoformat()} is {before.value} and cannot become "
-                    f"{one.state.value}"
+                    f"the window {from_us(start).isoformat()} is {before.value} and cannot become {state}"
                 )
-            db.execute("DELETE FROM windows WHERE start < ? AND end > ?", (end, start))
-            db.execute(
-                "INSERT INTO windows (start, end, state, records, error, staged) VALUES (?, ?, ?, ?, ?, ?)",
-                (start, end, one.state.value, one.records, one.error, staged),
-            )
+            db.execute(f"DELETE FROM windows WHERE {_OVERLAP}", where)
+            db.execute(_INSERT_WINDOW, row)
 
     # --- builds and shards
 
@@ -359,6 +375,10 @@ class Ledger(LedgerFile):
                 "INSERT OR REPLACE INTO meta VALUES (?, ?)",
                 [(f"learned.{key}", json.dumps(value)) for key, value in facts.items()],
             )
+
+
+def _overlap(start: int, end: int) -> tuple[int, int, int, int]:
+    return start, start, end, start
 
 
 def _joined(rows: Iterable[tuple[int, int]]) -> list[Span]:
