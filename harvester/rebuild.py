@@ -203,7 +203,13 @@ class _Rebuilding:
     def _builds(self) -> Iterable[Build]:
         for one in self._manifest.partitions:
             receipts = tuple(map(_receipt, self._shards.get(one.partition, [])))
-            yield Build(id=0, partition=one.partition, generation=one.generation, receipts=receipts)
+            yield Build(
+                id=0,
+                partition=one.partition,
+                generation=one.generation,
+                receipts=receipts,
+                second_key_shared=one.second_key_shared,
+            )
 
     # --- windows
 

@@ -57,7 +57,7 @@ def test_a_ledger_that_fails_ends_the_run_with_7_and_claims_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def story(world: World) -> None:
-        def failing(self: Ledger, *values: object) -> int:
+        def failing(self: Ledger, *values: object, **named: object) -> int:
             raise StorageError("database or disk is full")
 
         with monkeypatch.context() as patch:

@@ -174,6 +174,7 @@ def _mistakes_of_paths(declaration: Declaration) -> Iterator[tuple[str, str]]:
     record = declaration.record
     if record:
         paths |= {"[record] date": record.when.path, "[record] version": record.version}
+        paths["[record] second_key"] = record.second_key
         paths |= {f"[record] key {i}": one.path for i, one in enumerate(record.keys)}
         if not record.keys:
             yield "[record] key", "expected at least one field"

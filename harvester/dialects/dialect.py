@@ -2,7 +2,7 @@
 clock."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -17,6 +17,7 @@ from harvester.dialects.answer import AnswerReader
 from harvester.dialects.declaration import checked
 from harvester.dialects.request import RequestWriter, Selection
 from harvester.dialects.schema import Date, Declaration
+from harvester.dialects.second_key import second_key_reader
 from harvester.dialects.values import Ask, Page, Request, Row
 from harvester.errors import ConfigError
 
@@ -104,13 +105,20 @@ class Dialect:
         return self.declaration.record.version if self.declaration.record else None
 
     @property
+    def second_key(self) -> Callable[[bytes], bytes | None] | None:
+        """Finds the second key in a record's bytes; None where the dialect declares none."""
+        path = self.declaration.record.second_key if self.declaration.record else None
+        return second_key_reader(path) if path else None
+
+    @property
     def digest(self) -> str:
         """SHA-256 of all in the declaration that decides what the records are, the job's date field included:
         two runs on one output must agree on it. How pages are cut, widened, ordered and judged may change
-        between runs."""
+        between runs, and so may what is counted."""
         told = msgspec.to_builtins(self.declaration)
         told["answer"] = told["answer"]["records"]
         told["defaults"].pop("order_by")
+        (told["record"] or {}).pop("second_key", None)
         for name in ("paging", "widen_s", "max_page_size", "ends", "time", "relative"):
             told.pop(name)
         return sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -84,6 +84,8 @@ class Record:
     key: str | KeyField | list[str | KeyField]
     date: str | Date
     version: str | None = None
+    second_key: str | None = None
+    """A field that records may share: those that do are kept, and counted in the manifest."""
 
     @property
     def keys(self) -> tuple[KeyField, ...]:

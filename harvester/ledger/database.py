@@ -196,11 +196,16 @@ class Ledger(LedgerFile):
     def published(self) -> Iterator[Build]:
         """The output: every published build, ordered by partition, one at a time."""
         rows = self._rows(
-            "SELECT id, partition, generation FROM builds WHERE state = 'published' ORDER BY partition"
+            "SELECT id, partition, generation, second_key_shared FROM builds WHERE state = 'published' "
+            "ORDER BY partition"
         )
-        for id_, partition, generation in rows:
+        for id_, partition, generation, shared in rows:
             yield Build(
-                id=id_, partition=partition, generation=generation, receipts=tuple(self._receipts(id_))
+                id=id_,
+                partition=partition,
+                generation=generation,
+                receipts=tuple(self._receipts(id_)),
+                second_key_shared=shared,
             )
 
     def _receipts(self, build: int) -> list[Receipt]:
@@ -260,7 +265,7 @@ class Ledger(LedgerFile):
                 ),
             )
 
-    def publish(self, build: int, paths: Sequence[str]) -> int:
+    def publish(self, build: int, paths: Sequence[str], *, second_key_shared: int | None = None) -> int:
         """Makes the build its partition's output, its shards now under `paths`; returns the generation.
 
         All older builds of the partition end here; files that nothing names any more become garbage.
@@ -282,7 +287,8 @@ class Ledger(LedgerFile):
             )
             db.execute("DELETE FROM builds WHERE partition = ? AND id <> ?", (partition, build))
             db.execute(
-                "UPDATE builds SET state = 'published', generation = ? WHERE id = ?", (generation, build)
+                "UPDATE builds SET state = 'published', generation = ?, second_key_shared = ? WHERE id = ?",
+                (generation, second_key_shared, build),
             )
             for number, path in enumerate(paths):
                 db.execute("UPDATE shards SET path = ? WHERE build = ? AND number = ?", (path, build, number))
@@ -320,8 +326,9 @@ class Ledger(LedgerFile):
             self._settle(db, settled)
             for build in published:
                 cursor = db.execute(
-                    "INSERT INTO builds (partition, state, generation) VALUES (?, 'published', ?)",
-                    (build.partition, build.generation),
+                    "INSERT INTO builds (partition, state, generation, second_key_shared) "
+                    "VALUES (?, 'published', ?, ?)",
+                    (build.partition, build.generation, build.second_key_shared),
                 )
                 self._keep(db, int(cursor.lastrowid or 0), 0, build.receipts)
 

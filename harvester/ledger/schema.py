@@ -44,6 +44,10 @@ STEPS: Final = (
     """
     CREATE TABLE repairs (partition TEXT PRIMARY KEY, proven TEXT NOT NULL) WITHOUT ROWID
     """,
+    # 4: how many records of a build share their second key with another one; null where nobody counted.
+    """
+    ALTER TABLE builds ADD COLUMN second_key_shared INTEGER
+    """,
 )
 SCHEMA_VERSION: Final = len(STEPS)
 

@@ -81,6 +81,8 @@ class Build:
     partition: str
     generation: int | None
     receipts: tuple[Receipt, ...]
+    second_key_shared: int | None = None
+    """Records that share their second key with another one; None where nobody counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ those inside it give way to what was fetched. Each sealed shard goes into the le
 windows that it completes; at the end the build is published, under new names, in one transaction.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Final
 
@@ -14,8 +14,9 @@ from harvester.errors import StorageError
 from harvester.events import Emit, PartitionPublished, ShardSealed
 from harvester.ledger import Ledger, Settled, State
 from harvester.output.base import Base
+from harvester.output.second_keys import SecondKeys
 from harvester.records import Batch
-from harvester.shards import OutputSettings, Receipt, naming, suffix
+from harvester.shards import OutputSettings, Receipt, naming, read_lines, suffix
 from harvester.shards.disk import Disk
 from harvester.shards.sink import Sink
 from harvester.windows import Partition, Span, merge, subtract
@@ -33,6 +34,7 @@ class Assembly:
         ledger: Ledger,
         settings: OutputSettings,
         row: Callable[[bytes], Row],
+        second_key: Callable[[bytes], bytes | None] | None,
         emit: Emit,
     ) -> None:
         self.partition: Final = partition
@@ -51,6 +53,8 @@ class Assembly:
         """Windows taken since the last seal: the next one completes them."""
         self._sealed: list[Receipt] = []
         self._sink: Sink | None = None
+        self._row = row
+        self._second_keys = SecondKeys(second_key, disk.path(naming.STAGING)) if second_key else None
         self._build = 0
         self.bytes_written = 0
 
@@ -68,9 +72,9 @@ class Assembly:
         window = batch.window
         if batch.records or self._builds:
             sink = self._begun()
-            self._seal(sink.add(self._base.rows_before(window.start)))
+            self._seal(sink.add(self._noted(self._base.rows_before(window.start))))
             self._base.drop_before(window.end)
-            self._seal(sink.add(batch.rows))
+            self._seal(sink.add(self._noted(batch.rows)))
         self._settled.append(
             Settled(window=window, records=batch.records, error=batch.error, is_over=batch.is_over)
         )
@@ -87,6 +91,7 @@ class Assembly:
             if adopted:
                 self._ledger.seal(self._build, 0, adopted, ())
                 self._sealed += adopted
+                self._note_adopted(adopted)
             self._sink = Sink(
                 self._disk,
                 compression=self._settings.compression,
@@ -95,6 +100,15 @@ class Assembly:
                 first_number=len(adopted),
             )
         return self._sink
+
+    def _noted(self, rows: Iterable[Row]) -> Iterable[Row]:
+        return rows if self._second_keys is None else self._second_keys.through(rows)
+
+    def _note_adopted(self, adopted: list[Receipt]) -> None:
+        """Shards that are taken over as they are were never read in this run: read for what is counted."""
+        if self._second_keys is not None:
+            for receipt in adopted:
+                self._second_keys.note(map(self._row, read_lines(self._disk.path(receipt.path))))
 
     def _seal(self, receipts: list[Receipt], intents: list[str] | None = None) -> None:
         """Data first: the files are synced, then the folder that names them, then the ledger says so."""
@@ -130,9 +144,10 @@ class Assembly:
         sink = self._begun()
         if not self._covers():
             self._seal([*sink.add(self._base.rows_before(None)), *sink.finish()], [])
+            self._forget()
             return []
         # Two adds and a seal may each complete shards; only the last transaction carries the intents.
-        self._seal(sink.add(self._base.rows_before(None)))
+        self._seal(sink.add(self._noted(self._base.rows_before(None))))
         last = sink.finish()
         receipts = [*self._sealed, *last]
         complete = self._is_complete()
@@ -187,7 +202,9 @@ class Assembly:
             for receipt, name in zip(receipts, names, strict=True):
                 self._disk.link(receipt.path, name)
             self._disk.sync_folder(folder)
-        generation = self._ledger.publish(self._build, names)
+        shared = self._second_keys.shared() if self._second_keys else None
+        generation = self._ledger.publish(self._build, names, second_key_shared=shared)
+        self._forget()
         self._emit(
             PartitionPublished(
                 partition=self.partition.name,
@@ -207,5 +224,10 @@ class Assembly:
 
     def abandon(self) -> None:
         """Leaves the shard under way; what was sealed stays for the next run."""
+        self._forget()
         if self._sink is not None:
             self._sink.abandon()
+
+    def _forget(self) -> None:
+        if self._second_keys is not None:
+            self._second_keys.close()

@@ -179,6 +179,7 @@ class Output:
             ledger=self.ledger,
             settings=self._settings,
             row=self._dialect.row,
+            second_key=self._dialect.second_key,
             emit=self._emit,
         )
 

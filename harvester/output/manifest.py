@@ -34,12 +34,15 @@ class ManifestSpan(msgspec.Struct, kw_only=True, frozen=True):
     end: str
 
 
-class ManifestPartition(msgspec.Struct, kw_only=True, frozen=True):
+class ManifestPartition(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     partition: str
     complete: bool
     """The whole day or month is proven, not just the part of it that a span touched."""
     records: int
     generation: int
+    second_key_shared: int | None = None
+    """Records of this partition that share the dialect's second key with another one of it under another key.
+    All of them are there. Not told where nobody counted."""
 
 
 class ManifestShard(msgspec.Struct, kw_only=True, frozen=True):
@@ -53,7 +56,7 @@ class ManifestShard(msgspec.Struct, kw_only=True, frozen=True):
     last: str
 
 
-class Manifest(msgspec.Struct, kw_only=True, frozen=True):
+class Manifest(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     format_version: int
     job: dict[str, Any]
     spans: list[ManifestSpan]
@@ -63,6 +66,14 @@ class Manifest(msgspec.Struct, kw_only=True, frozen=True):
     gaps: list[ManifestGap]
     partitions: list[ManifestPartition]
     shards: list[ManifestShard]
+    second_key_shared: int | None = None
+    """The sum over the partitions; not told where one of them was not counted."""
+
+
+def sum_of(counts: Iterable[int | None]) -> int | None:
+    """None where there is nothing to add, or one of them is not known."""
+    known = list(counts)
+    return sum(filter(None, known)) if known and None not in known else None
 
 
 def iso(moment: datetime) -> str:

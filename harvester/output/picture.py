@@ -12,6 +12,7 @@ from harvester.output.manifest import (
     gaps_of,
     iso,
     job_of,
+    sum_of,
 )
 from harvester.windows import By, Span, partition_named
 
@@ -45,6 +46,7 @@ def picture(ledger: Ledger, by: By, time_zone: ZoneInfo) -> Manifest:
                 complete=not ledger.unpublished(Span(start=whole.start, end=whole.end)),
                 records=sum(receipt.records for receipt in build.receipts),
                 generation=build.generation or 1,
+                second_key_shared=build.second_key_shared,
             )
         )
         shards += shards_of(build)
@@ -54,6 +56,7 @@ def picture(ledger: Ledger, by: By, time_zone: ZoneInfo) -> Manifest:
         spans=[ManifestSpan(start=iso(span.start), end=iso(span.end)) for span in spans],
         complete=bool(spans) and not open_spans and not ledger.unfinished(),
         records=sum(partition.records for partition in partitions),
+        second_key_shared=sum_of(one.second_key_shared for one in partitions if one.records),
         gaps=gaps_of(open_spans, [*ledger.gaps(), *ledger.staged()]),
         partitions=partitions,
         shards=shards,

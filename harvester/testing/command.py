@@ -58,6 +58,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     data.add_argument(
         "--cluster", type=int, default=default.cluster, help="records that share one instant (%(default)s)"
     )
+    data.add_argument(
+        "--twins",
+        type=float,
+        default=default.twins,
+        metavar="SHARE",
+        help="so many of the records again under another key (%(default)s)",
+    )
     data.add_argument("--cache", type=Path, metavar="DIR", help="keep rendered data here for the next start")
     manners = parser.add_argument_group("manners")
     manners.add_argument("--token", default=default.token, help="the one good token (%(default)s)")
@@ -102,6 +109,7 @@ def run(args: argparse.Namespace) -> int:
             seed=args.seed,
             rhythm=args.rhythm,
             cluster=args.cluster,
+            twins=args.twins,
             token=args.token,
             port=args.port,
             latency_ms=args.latency_ms,

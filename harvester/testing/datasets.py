@@ -16,10 +16,12 @@ from zoneinfo import ZoneInfo
 import orjson
 
 from .clock import Timeline
+from .faults import draw
 from .messages import WORKSTATES, messages, workstate_events
 from .query import BadRequest, asked_range, period, zone_of
 from .records import interactions
 from .rhythm import instants
+from .rows import clone
 from .settings import Settings
 from .table import Fields, Renderer, Table, render
 
@@ -62,11 +64,19 @@ class Datasets:
         known = self._tables.get(dataset)
         if known is None:
             known = self._tables[dataset] = self._render(dataset)
+            if self._settings.twins:
+                self._add_twins(known)
             if self._settings.live:
                 self._timelines[dataset] = Timeline(known)
         if self._settings.live and self._now is not None:
             self._timelines[dataset].advance(round(self._now().timestamp() * 1000))
         return known
+
+    def _add_twins(self, table: Table) -> None:
+        settings = self._settings
+        for row in list(table.rows()):
+            if draw(settings.seed, "twins", table.key(row)) < settings.twins:
+                table.insert(clone(bytes(table.row(row)), row), noticed=False)
 
     def rendered(self) -> list[Table]:
         return list(self._tables.values())

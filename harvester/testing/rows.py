@@ -77,7 +77,7 @@ class Rows:
             for n in range(min(struck[name].value, len(region))):
                 at = int(draw(self._seed, name, table.generation, n) * len(region))
                 if name == "insert":
-                    table.insert(_clone(bytes(table.row(region[at])), table.generation))
+                    table.insert(clone(bytes(table.row(region[at])), table.generation))
                     continue
                 row = region.pop(at)
                 if name == "delete":
@@ -95,7 +95,7 @@ class Rows:
                 if what == "removed":
                     table.delete(row)
                 else:
-                    raw = _clone(bytes(table.row(row)), table.generation)
+                    raw = clone(bytes(table.row(row)), table.generation)
                     table.insert(written_at(raw, at_ms + n))
         for n in range(fault.value):
             row = self._any(table, "churn", n)
@@ -164,7 +164,7 @@ def _with_neighbours(table: Table, rows: "array[int]", query: Query, ends: str, 
     return before[max(0, len(before) - count) :] + rows + after[:count]
 
 
-def _clone(raw: bytes, number: int) -> bytes:
+def clone(raw: bytes, number: int) -> bytes:
     """Another record with the same date, its key just before the original's."""
     start = raw.index(b':"') + 2  # the key is the first field
     end = raw.index(b'"', start)

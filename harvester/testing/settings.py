@@ -28,6 +28,8 @@ class Settings:
         20  # further records just before `start` and from `end` on, which a harvest must leave alone
     )
 
+    twins: float = 0.0  # this share of the records again under another key, with the same InteractionId
+
     token: str = "simulator-token"
     host: str = "127.0.0.1"
     port: int = 0
@@ -51,6 +53,8 @@ class Settings:
         for name in ("records", "messages", "events", "cluster", "beyond"):
             if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"{name} is negative")
+        if not 0 <= self.twins <= 1:
+            raise ValueError("twins is a share, from 0 to 1")
         if self.page_cap < 1 or self.default_limit < 1:
             raise ValueError("page_cap and default_limit are 1 at least")
         if self.rhythm not in RHYTHMS:

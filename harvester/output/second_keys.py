@@ -1,0 +1,105 @@
+"""How many records of a partition share their second key with another one under another key.
+
+All that pass are noted: sixteen bytes each, in a file without a name that goes with the process. They are
+counted when the partition is published, in passes over that file that hold a part of the keys each, so memory
+is bounded however large the partition. The count follows from the records alone.
+"""
+
+import tempfile
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import IO, Final
+
+from harvester.dialects import Row
+from harvester.errors import StorageError
+
+NOTED: Final = 1 << 16
+"""Records whose hashes wait in memory: 1 MiB."""
+AT_ONCE: Final = 250_000
+"""Second keys that one pass holds: some 25 MiB."""
+
+
+class SecondKeys:
+    """Of one build. `read` finds the second key in a record's bytes. Raises StorageError where the file
+    cannot be written."""
+
+    def __init__(self, read: Callable[[bytes], bytes | None], folder: Path) -> None:
+        self._read = read
+        self._folder = folder
+        self._noted = array("q")
+        self._file: IO[bytes] | None = None
+        self._records = 0
+        self._with_one = 0
+
+    def through(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """The rows themselves, noted as they pass."""
+        read, append = self._read, self._noted.append
+        for row in rows:
+            self._records += 1
+            second = read(bytes(row[3]))
+            if second is not None:
+                append(hash(second))
+                append(hash(row[1]))
+                if len(self._noted) >= 2 * NOTED:
+                    self._spool()
+            yield row
+
+    def note(self, rows: Iterable[Row]) -> None:
+        for _ in self.through(rows):
+            pass
+
+    def _spool(self) -> None:
+        self._with_one += len(self._noted) // 2
+        try:
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(dir=self._folder)
+            self._file.write(self._noted.tobytes())
+        except OSError as error:
+            raise StorageError(
+                f"{self._folder}: cannot write: {error.strerror}; free some space, then run again"
+            ) from error
+        del self._noted[:]
+
+    def shared(self) -> int | None:
+        """None where there are records and none of them has the field: the job did not ask for it."""
+        if self._file is not None:
+            self._spool()
+        with_one = self._with_one + len(self._noted) // 2
+        if self._records and not with_one:
+            return None
+        passes = 1 + with_one // AT_ONCE
+        return sum(self._shared_of(number, passes) for number in range(passes))
+
+    def _shared_of(self, number: int, passes: int) -> int:
+        """Those whose second key is the `number`-th in `passes` when its hash is divided by them."""
+        seen: set[int] = set()
+        twice: set[int] = set()
+        for block in self._blocks():
+            for second in block[::2]:
+                if second % passes == number:
+                    (twice if second in seen else seen).add(second)
+        if not twice:
+            return 0
+        keys: dict[int, set[int]] = {second: set() for second in twice}
+        counts = dict.fromkeys(twice, 0)
+        for block in self._blocks():
+            for place, second in enumerate(block[::2]):
+                if second in twice:
+                    counts[second] += 1
+                    if len(keys[second]) < 2:
+                        keys[second].add(block[2 * place + 1])
+        return sum(count for second, count in counts.items() if len(keys[second]) > 1)
+
+    def _blocks(self) -> Iterator["array[int]"]:
+        if self._file is None:
+            yield self._noted
+            return
+        self._file.seek(0)
+        while content := self._file.read(16 * NOTED):
+            yield array("q", content)
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
