@@ -157,6 +157,13 @@ class ContractChanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServerClockBehind:
+    """By its answers' `Date` the server's clock runs behind ours: windows are over when they are by its."""
+
+    behind_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DrainBegan:
     """No new window is begun; what is under way is finished, sealed and committed."""
 
@@ -187,6 +194,7 @@ Event = (
     | FileForeign
     | FieldNeverSeen
     | ContractChanged
+    | ServerClockBehind
     | DrainBegan
     | RunEnded
 )

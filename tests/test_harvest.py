@@ -1,7 +1,9 @@
 """The harvest end to end, over a real socket: nothing lost or doubled, the same bytes, stopped, resumed."""
 
+import re
 import shutil
 import stat
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -450,6 +452,40 @@ def test_a_span_without_records_is_complete_also_after_a_run_that_was_refused(tm
         assert manifest(world.out)["complete"]
 
     live(tmp_path, story)
+
+
+@pytest.mark.parametrize("ahead_s", [0, 5400])
+@pytest.mark.parametrize("resolution", [Resolution.HOUR, Resolution.AUTO])
+def test_a_window_is_over_when_it_is_by_the_earlier_of_both_clocks(
+    tmp_path: Path, resolution: Resolution, ahead_s: int
+) -> None:
+    """Ours says 31:30 and the server's 30:00, or both 31:30. The hour from 30 on is over in the second case
+    alone; in the first a record still comes into it."""
+
+    async def story(world: World) -> None:
+        ours = START + timedelta(hours=31, minutes=30)
+        there_s = ours.timestamp() - ahead_s - time.time()
+        world.simulator.set_faults([{"skew_s": there_s}])
+        job = world.job(resolution=resolution, span=hours(0, 31))
+        outcome = await Harvest(job, emit=world.hear, clock=Standing(ours)).run()
+        told = [event for event in world.heard if isinstance(event, events.ServerClockBehind)]
+        if not ahead_s:
+            assert (outcome.exit_code, told) == (0, [])
+            return
+        assert (outcome.status, outcome.exit_code) == ("gaps", 3)
+        assert "provisional" in outcome.gaps[-1].error
+        assert outcome.gaps[-1].end == START + timedelta(hours=31)
+        assert [abs(event.behind_s - ahead_s) < 30 for event in told] == [True]
+        table = world.simulator.datasets.table("interactions")
+        late = re.sub(
+            rb"2024-01-0\dT\d\d:\d\d:\d\d.\d{3}Z", b"2024-01-02T06:45:00.000Z", bytes(table.row(40))
+        )
+        table.insert(late.replace(late[8:32], b"f" * 24), noticed=False)
+        world.simulator.set_faults([{"skew_s": there_s + ahead_s}])
+        assert (await Harvest(job, clock=Standing(ours)).run()).exit_code == 0
+        assert not world.difference(span=hours(0, 31))
+
+    live(tmp_path, story, records=300)
 
 
 def test_a_span_that_lies_in_the_future_is_not_asked_for(tmp_path: Path) -> None:

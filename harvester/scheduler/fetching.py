@@ -16,7 +16,7 @@ from harvester.pages import Pages, Seek, Served, Unsorted
 from harvester.records import Batch, Gather, Held, Sheaf
 from harvester.scheduler.planning import STRETCH_PAGES, Density
 from harvester.scheduler.steps import Fetched, Planned, Result, Sizing
-from harvester.transport import Clock
+from harvester.transport import ServerClock
 from harvester.windows import Partition, Resolution, Span, Window
 
 
@@ -32,7 +32,7 @@ class Fetcher:
         density: Density,
         held: Held,
         spill_path: Callable[[], Path],
-        clock: Clock,
+        clock: ServerClock,
         emit: Emit,
     ) -> None:
         self._job = job
@@ -78,7 +78,7 @@ class Fetcher:
 
     def _done(self, batch: Batch, asked_at: datetime, requests: int, elapsed_s: float) -> Result:
         window = batch.window
-        batch.is_over = window.end <= asked_at
+        batch.is_over = window.end <= self._clock.earlier(asked_at)
         for reject in batch.rejects:
             self._emit(RecordQuarantined(start=window.start, end=window.end, reason=reject.reason))
         self._emit(

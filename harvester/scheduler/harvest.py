@@ -45,7 +45,7 @@ from harvester.scheduler.known import begin_with, known_contract
 from harvester.scheduler.planning import Density, Planner
 from harvester.scheduler.revocable import Revocable
 from harvester.scheduler.steps import Fetched, Planned
-from harvester.transport import LOOP_CLOCK, Clock, Layer, Session, pace_of, stack
+from harvester.transport import LOOP_CLOCK, Clock, Layer, ServerClock, Session, pace_of, stack
 from harvester.windows import Span
 
 LOOKAHEAD: Final = 4
@@ -93,7 +93,7 @@ class Harvest:
         self._asked: Asked = None  # type: ignore[assignment]
         self._rng = rng or random.Random()
         self._held = held or Held()
-        self._clock = clock
+        self._clock = ServerClock(clock, emit=emit)
         self._served = Served(limit=min(job.page_size, job.dialect.max_page_size or job.page_size))
         self._density = Density()
         self._tally = _Tally()
@@ -193,7 +193,7 @@ class Harvest:
         pace = pace_of(access, self._clock)
         contract = await to_thread.run_sync(known_contract, job, self._emit)
         recheck = None if contract is None else begin_with(contract, self._served)
-        async with Session(access, emit=self._emit) as session:
+        async with Session(access, emit=self._emit, server_clock=self._clock) as session:
             layer = stack(
                 session,
                 access,

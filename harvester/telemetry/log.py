@@ -41,6 +41,7 @@ LEVELS: Mapping[type[events.Event], int] = {
     events.FileForeign: logging.WARNING,
     events.FieldNeverSeen: logging.WARNING,
     events.ContractChanged: logging.WARNING,
+    events.ServerClockBehind: logging.WARNING,
     events.DrainBegan: logging.WARNING,
     events.RunEnded: logging.INFO,
 }

@@ -25,6 +25,7 @@ from harvester.transport.layer import A, Answer, Layer, Q
 from harvester.transport.learned import Learned, Rate
 from harvester.transport.limits import Concurrency, Pace, Steady
 from harvester.transport.retry import Retry
+from harvester.transport.server_clock import ServerClock
 from harvester.transport.session import Session
 from harvester.transport.settings import TransportSettings, check_base_url
 
@@ -36,6 +37,7 @@ __all__ = [
     "LoopClock",
     "OutageOutlived",
     "Pace",
+    "ServerClock",
     "Session",
     "TransportSettings",
     "check_base_url",

@@ -36,6 +36,7 @@ from harvester.transport import status
 from harvester.transport.clock import LOOP_CLOCK, Clock
 from harvester.transport.decoding import ACCEPTED, TooLarge, decode
 from harvester.transport.layer import Answer
+from harvester.transport.server_clock import ServerClock
 from harvester.transport.settings import TransportSettings, check_base_url
 from harvester.transport.tls import client_context
 
@@ -68,13 +69,19 @@ class Session:
     """Use it as `async with`; requests only inside."""
 
     def __init__(
-        self, settings: TransportSettings, clock: Clock = LOOP_CLOCK, *, emit: Emit = nobody
+        self,
+        settings: TransportSettings,
+        clock: Clock = LOOP_CLOCK,
+        *,
+        emit: Emit = nobody,
+        server_clock: ServerClock | None = None,
     ) -> None:
-        """`emit` hears of each request that really leaves, whoever wanted to send it. Raises ConfigError
-        where `ca_file` holds no certificate."""
+        """`emit` hears of each request that really leaves, whoever wanted to send it; `server_clock` of each
+        answer's `Date`. Raises ConfigError where `ca_file` holds no certificate."""
         self._settings = settings
         self._clock = clock
         self._emit = emit
+        self._server_clock = server_clock
         self._base = check_base_url(settings.base_url)
         self._tls = client_context(settings.ca_file) if self._base.scheme == "https" else None
         self._urls: dict[str, URL] = {}
@@ -129,6 +136,8 @@ class Session:
             trace_request_ctx={"has_body": bool(ask.body)},
         ) as response:
             headers = _lower(response.headers)
+            if self._server_clock is not None:
+                self._server_clock.hear(headers)
             failure = status.failure(response.status, headers, what=what, now=self._clock.now())
             if failure is not None:
                 # Not waiting for the body: a 429 that drips would pause nobody. A short one has come with its

@@ -74,7 +74,7 @@ def _retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:
     text = headers.get("retry-after", "").strip()
     if _NUMBER.fullmatch(text):
         return float(text)
-    until = _http_date(text)
+    until = http_date(text)
     return None if until is None else max(0.0, (until - _server_now(headers, now)).total_seconds())
 
 
@@ -105,10 +105,11 @@ def _found(pattern: re.Pattern[str], text: str) -> str | None:
 
 
 def _server_now(headers: Mapping[str, str], now: datetime) -> datetime:
-    return _http_date(headers.get("date", "")) or now
+    return http_date(headers.get("date", "")) or now
 
 
-def _http_date(text: str) -> datetime | None:
+def http_date(text: str) -> datetime | None:
+    """The time in a header, aware; None where it is none."""
     try:
         parsed = parsedate_to_datetime(text)
     except ValueError:
