@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from harvester.job import Job
 from harvester.ledger import Ledger, home_of, is_begun
+from harvester.output.soundness import check_ledger_is_there
 from harvester.windows import Resolution, Span, count_windows
 
 RECORD_BYTES: Final = 3000
@@ -69,8 +70,9 @@ class Plan:
 
 def plan(job: Job, *, expected_records: int | None = None) -> Plan:
     """`expected_records` in the whole span, where the user knows. Raises OtherJob where the output is
-    another job's.
+    another job's, StorageError where its ledger is lost or cannot be read.
     """
+    check_ledger_is_there(job.output.folder)
     begun = is_begun(job.output.folder)
     missing, known = [job.span], Known()
     if begun:

@@ -3,8 +3,9 @@
 from argparse import ArgumentParser, ArgumentTypeError
 from pathlib import Path
 
-from harvester.errors import ConfigError
+from harvester.errors import ConfigError, StorageError
 from harvester.ledger import is_begun
+from harvester.shards import naming
 
 
 def add_argument(parser: ArgumentParser) -> None:
@@ -23,9 +24,16 @@ def _folder(text: str) -> Path:
 
 
 def check_begun(out: Path) -> None:
-    """ConfigError where no run has ever written: such a folder has no ledger to go by."""
+    """ConfigError where no run has ever written: such a folder has no ledger to go by. StorageError where one
+    was and is gone.
+    """
     if not out.is_dir():
         what = "is a file, not an output" if out.exists() else "there is nothing here"
         raise ConfigError(f"{out}: {what}; name the folder that a run writes to (output.url)")
     if not is_begun(out):
-        raise ConfigError(f"{out}: no harvest was begun here; `harvester run` begins one")
+        if not (out / naming.MANIFEST).exists():
+            raise ConfigError(f"{out}: no harvest was begun here; `harvester run` begins one")
+        raise StorageError(
+            f"{out}: the ledger is missing (_harvest/ledger.sqlite); `harvester rebuild-ledger {out}` "
+            "restores it from the manifest and the shards"
+        )

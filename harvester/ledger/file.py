@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from harvester.errors import LedgerDamaged, LedgerEmpty, StorageError
 from harvester.ledger.schema import SCHEMA_VERSION, upgrade, version_of
@@ -18,6 +18,11 @@ from harvester.ledger.schema import SCHEMA_VERSION, upgrade, version_of
 NAME: Final = "ledger.sqlite"
 BUSY_S: Final = 10
 """How long another program may hold the file: a backup or a browser of databases needs it for moments."""
+WAL_PAGES: Final = 65_536
+"""Pages of 4 KiB in the WAL before they go into the file; a run over ten years of hours hardly gets there.
+Until then the file stays as it is, so that a copy made in the middle of a run (`cp -a`) holds a true ledger.
+"""
+_TRIES: Final = 5
 _BUSY: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
@@ -34,14 +39,20 @@ def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(f"{path}: the ledger could not be opened: {error.strerror}") from error
+        raise StorageError(
+            f"{path}: the ledger could not be opened: {error.strerror}; see that it is a file of yours that "
+            "can be written, then run again"
+        ) from error
     except sqlite3.OperationalError as error:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in _BUSY:
             raise StorageError(
                 f"{path}: another program held the ledger locked for {BUSY_S} s; close what has it open (a "
                 "browser of databases, a backup), then run again"
             ) from error
-        raise StorageError(f"{path}: the ledger could not be used: {error}") from error
+        raise StorageError(
+            f"{path}: the ledger could not be used: {error}; see that there is space and that its folder can "
+            "be read and written, then run again to go on"
+        ) from error
     except sqlite3.DatabaseError as error:
         raise LedgerDamaged(_damaged(path, str(error))) from error
 
@@ -51,6 +62,28 @@ def _damaged(path: Path, what: str) -> str:
         f"{path}: the ledger is damaged ({what}); nothing was changed. `harvester rebuild-ledger "
         f"{path.parent.parent}` restores it from the manifest and the shards"
     )
+
+
+class _Stamp(NamedTuple):
+    """Changes when somebody writes."""
+
+    inode: int
+    size_bytes: int
+    modified_ns: int
+    has_wal: bool
+
+
+def _copied(db: sqlite3.Connection) -> sqlite3.Connection:
+    """The same in a temporary file of SQLite's own; the original is closed."""
+    copy = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+    try:
+        db.backup(copy)
+    except BaseException:
+        copy.close()
+        raise
+    finally:
+        db.close()
+    return copy
 
 
 class LedgerFile:
@@ -84,18 +117,30 @@ class LedgerFile:
 
     def _connected_to_read(self) -> sqlite3.Connection:
         """Without a writer there is no WAL, and nothing has to be made beside the file to read it: so an
-        output on a read-only disk can be looked at, and looking leaves no trace.
+        output on a read-only disk can be looked at, and looking leaves no trace. A writer may come all the
+        same, so it is copied, and what was copied counts where nothing has changed meanwhile.
         """
-        mode = "mode=ro" if self._path.with_name(f"{NAME}-wal").exists() else "immutable=1"
-        return sqlite3.connect(
-            f"{self._path.absolute().as_uri()}?{mode}",
-            uri=True,
-            isolation_level=None,
-            check_same_thread=False,
-        )
+        for _ in range(_TRIES):
+            before = self._stamp()
+            if before.has_wal:
+                return self._connected_as("mode=ro")
+            db = _copied(self._connected_as("immutable=1"))
+            if self._stamp() == before:
+                return db
+            db.close()
+        raise StorageError(f"{self._path}: the ledger changes while it is read; look again in a moment")
+
+    def _connected_as(self, mode: str) -> sqlite3.Connection:
+        uri = f"{self._path.absolute().as_uri()}?{mode}"
+        return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+
+    def _stamp(self) -> "_Stamp":
+        state = self._path.stat()
+        has_wal = self._path.with_name(f"{NAME}-wal").exists()
+        return _Stamp(state.st_ino, state.st_size, state.st_mtime_ns, has_wal)
 
     def _open(self) -> None:
-        self._db.execute(f"PRAGMA busy_timeout = {BUSY_S * 1000}")
+        self._db.execute(f"PRAGMA busy_timeout = {int(BUSY_S * 1000)}")
         self._db.execute("PRAGMA foreign_keys = ON")
         (verdict,) = self._db.execute("PRAGMA quick_check(1)").fetchone() if self._check else ("ok",)
         if verdict != "ok":
@@ -112,25 +157,17 @@ class LedgerFile:
             # said done.
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
+            self._db.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
             upgrade(self._db)
         elif version == 0:
-            raise LedgerEmpty(f"{self._path}: the ledger is empty; run the job to begin it")
+            raise LedgerEmpty(
+                f"{self._path}: the ledger is empty. Run the job to begin it; where the output has a "
+                f"manifest, `harvester rebuild-ledger {self._path.parent.parent}` restores it"
+            )
         elif version < SCHEMA_VERSION:
-            self._read_a_copy()
-
-    def _read_a_copy(self) -> None:
-        """Goes on in a temporary file of SQLite's own, brought to this version's tables: the ledger itself
-        waits for the next run.
-        """
-        copy = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        try:
-            self._db.backup(copy)
-            upgrade(copy)
-        except BaseException:
-            copy.close()
-            raise
-        self._db.close()
-        self._db = copy
+            # In a copy: the ledger itself waits for the next run.
+            self._db = _copied(self._db)
+            upgrade(self._db)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

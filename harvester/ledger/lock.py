@@ -1,4 +1,4 @@
-"""One writer for an output, by a lock on `OUT/_harvest/lock`."""
+"""One writer for an output, by a lock on `OUT/_harvest/lock`. Where there are no locks there is no run."""
 
 import errno
 import fcntl
@@ -9,6 +9,9 @@ from typing import Final, Self
 
 from harvester.errors import Locked, StorageError
 
+_HELD: Final = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES}
+_NO_LOCKS: Final = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
+"""What file systems over a network say that have no locks, or whose lock server is away."""
 _TRIES: Final = 3
 _TRY_S: Final = 0.02
 
@@ -22,8 +25,8 @@ def is_held(home: Path) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         return False
-    except OSError:
-        return True
+    except OSError as error:
+        return error.errno in _HELD
     finally:
         os.close(file)
 
@@ -37,17 +40,41 @@ class Lock:
 
     def __enter__(self) -> Self:
         try:
-            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            self._take()
+            for _ in range(_TRIES):
+                flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+                self._file = os.open(self._path, flags, 0o600)
+                self._take()
+                if self._is_in_place():
+                    return self
+                self._close()
         except OSError as error:
-            held = self._file >= 0 and error.errno in (errno.EWOULDBLOCK, errno.EACCES)
+            opened = self._file >= 0
             self._close()
-            if held:
+            if opened and error.errno in _HELD:
                 raise Locked(
-                    f"{self._path.parent.parent}: another run holds this output; wait for it to end"
+                    f"{self._path.parent.parent}: another run holds this output; wait for it to end, then "
+                    "run again, or choose another output.url"
                 ) from None
-            raise StorageError(f"{self._path}: cannot be locked: {error.strerror}") from error
-        return self
+            if opened and error.errno in _NO_LOCKS:
+                raise StorageError(
+                    f"{self._path}: cannot be locked ({error.strerror}), and without a lock two runs would "
+                    "spoil the output; choose an output.url on a local disk, or mount this one with locks"
+                ) from error
+            raise StorageError(
+                f"{self._path}: cannot be locked: {error.strerror}; see that its folder can be written, then "
+                "run again"
+            ) from error
+        raise StorageError(
+            f"{self._path}: is replaced by another file again and again; stop what does it, run again"
+        )
+
+    def _is_in_place(self) -> bool:
+        """Whether the next one would lock this very file: somebody may have removed it meanwhile."""
+        try:
+            there = os.stat(self._path, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(there, os.fstat(self._file))
 
     def __exit__(self, *_: object) -> None:
         self._close()

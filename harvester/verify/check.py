@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 from harvester import dialects
 from harvester.dialects import Key, Row
-from harvester.errors import ConfigError, LedgerDamaged, StorageError, VerificationFailed
+from harvester.errors import ConfigError, LedgerDamaged, LedgerEmpty, StorageError, VerificationFailed
 from harvester.ledger import Ledger, home_of, is_begun, is_held
 from harvester.output import Manifest, ManifestShard, read_manifest
 from harvester.output.manifest import iso, span_of, success_stands
@@ -126,17 +126,18 @@ class _Verifier:
             with Ledger(home_of(self._out), read_only=True) as ledger:
                 known = {shard.path: shard for build in ledger.published() for shard in shards_of(build)}
                 spans = [{"start": iso(span.start), "end": iso(span.end)} for span in ledger.spans()]
-        except LedgerDamaged as error:
+        except (LedgerDamaged, LedgerEmpty) as error:
             self._differ("ledger", "_harvest/ledger.sqlite", str(error))
             return
         told = {shard.path: shard for shard in manifest.shards}
+        anew = f"`harvester rebuild-ledger {self._out} --force` makes the ledger anew"
         for path in sorted({*known, *told}):
             if path not in told:
                 self._differ("ledger", path, "is in the ledger and not in the manifest; run the job again")
             elif path not in known:
-                self._differ("ledger", path, "is in the manifest and not in the ledger")
+                self._differ("ledger", path, f"is in the manifest and not in the ledger; {anew}")
             elif known[path] != told[path]:
-                self._differ("ledger", path, "manifest and ledger say different things of it")
+                self._differ("ledger", path, f"manifest and ledger say different things of it; {anew}")
         if [{"start": span.start, "end": span.end} for span in manifest.spans] != spans:
             self._differ("ledger", "spans", "manifest and ledger name different spans; run the job again")
 

@@ -1,0 +1,298 @@
+"""A ledger that is lost, damaged, locked, torn or of another time: each command says so, names the way out,
+and changes nothing."""
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, redirect_stderr, redirect_stdout
+from datetime import UTC, datetime
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from harvester.cli import main
+from harvester.ledger import SCHEMA_VERSION, Ledger, file, home_of, is_held, lock
+from harvester.testing import Settings, Simulator, running
+from tests.harvesting import manifest
+from tests.test_repair import flip
+
+LEDGER = Path("out/_harvest/ledger.sqlite")
+WAL = LEDGER.with_name("ledger.sqlite-wal")
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Iterator[Simulator]:
+    with running(Settings(records=150, end=datetime(2024, 1, 3, tzinfo=UTC))) as simulator:
+        yield simulator
+
+
+@pytest.fixture(scope="module")
+def harvested(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished output, and beside it one that was killed with its last commits in the WAL alone."""
+    folder = tmp_path_factory.mktemp("broken")
+    (folder / "job.toml").write_text(
+        f'[source]\nbase_url = "{simulator.url}"\n[span]\nstart = 2024-01-01\nend = 2024-01-03\n'
+        f'[fetch]\npage_size = 100\n[output]\nshard_bytes = 60000\nurl = "out"\n'
+    )
+    before = Path.cwd()
+    os.environ["HARVESTER_TOKEN"] = Settings().token
+    try:
+        os.chdir(folder)
+        with redirect_stderr(StringIO()), redirect_stdout(StringIO()):
+            assert main(["run", "job.toml", "--end", "2024-01-02T06:00:00Z"]) == 0
+            shutil.copytree("out", "killed")
+            earlier = LEDGER.read_bytes()
+            assert main(["run", "job.toml"]) == 0
+        with Ledger(home_of(Path("out"))) as ledger:
+            ledger.learn({"filler": "x" * 100_000})
+        (folder / "earlier.sqlite").write_bytes(earlier)
+    finally:
+        os.chdir(before)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _in_a_copy(harvested: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(harvested, tmp_path / "here")
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("HARVESTER_TOKEN", Settings().token)
+    monkeypatch.setenv("COLUMNS", "400")
+
+
+def deleted() -> None:
+    LEDGER.unlink()
+
+
+def zero_length() -> None:
+    LEDGER.write_bytes(b"")
+
+
+def header_flipped() -> None:
+    content = bytearray(LEDGER.read_bytes())
+    content[3] ^= 1
+    LEDGER.write_bytes(content)
+
+
+def page_in_the_middle() -> None:
+    content = bytearray(LEDGER.read_bytes())
+    content[8192:16384] = b"\xff" * 8192
+    LEDGER.write_bytes(content)
+
+
+def truncated() -> None:
+    LEDGER.write_bytes(LEDGER.read_bytes()[:-20_000])
+
+
+def no_database() -> None:
+    LEDGER.write_bytes(b"this is no database, " * 1000)
+
+
+def a_folder() -> None:
+    LEDGER.unlink()
+    LEDGER.mkdir()
+
+
+def empty_database() -> None:
+    LEDGER.unlink()
+    with closing(sqlite3.connect(LEDGER)) as db:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("VACUUM")
+
+
+def an_older_copy() -> None:
+    """As after a WAL that was lost: the manifest tells of generations that the ledger has not seen."""
+    LEDGER.write_bytes(Path("earlier.sqlite").read_bytes())
+
+
+def another_hand() -> None:
+    """A byte that SQLite cannot know to be wrong."""
+    with closing(sqlite3.connect(LEDGER)) as db:
+        db.execute("UPDATE shards SET sha256 = replace(sha256, 'a', 'b') WHERE number = 0")
+        db.commit()
+
+
+def newer_schema() -> None:
+    with closing(sqlite3.connect(LEDGER)) as db:
+        db.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+
+
+def picture() -> dict[str, bytes]:
+    return {
+        path.as_posix(): path.read_bytes()
+        for path in sorted(Path("out").rglob("*"))
+        if path.is_file() and not path.name.endswith("-shm")
+    }
+
+
+def called(*words: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    code = main(words)
+    told = capsys.readouterr()
+    assert "Traceback" not in told.err + told.out
+    assert "unforeseen" not in told.err + told.out
+    return code, told.err + told.out
+
+
+CASES: list[tuple[Callable[[], None], dict[str, int], str]] = [
+    # what happened, the code of each command, and the way out that each names that does not end with 0
+    (deleted, {"run": 7, "status": 7, "verify": 4, "plan": 7}, "harvester rebuild-ledger out"),
+    (zero_length, {"run": 7, "status": 7, "verify": 4, "plan": 7}, "harvester rebuild-ledger out"),
+    (header_flipped, {"run": 7, "status": 7, "verify": 4, "plan": 7}, "harvester rebuild-ledger out"),
+    (page_in_the_middle, {"run": 7, "status": 7, "verify": 4, "plan": 7}, "harvester rebuild-ledger out"),
+    (truncated, {"run": 7, "status": 7, "verify": 4, "plan": 7}, "harvester rebuild-ledger out"),
+    (no_database, {"run": 7, "status": 7, "verify": 4, "plan": 7}, "harvester rebuild-ledger out"),
+    (empty_database, {"run": 7, "status": 7, "verify": 4, "plan": 7}, "harvester rebuild-ledger out"),
+    (an_older_copy, {"run": 7, "status": 0, "verify": 4, "plan": 0}, "harvester rebuild-ledger out --force"),
+    (another_hand, {"run": 7, "status": 0, "verify": 4, "plan": 0}, "harvester rebuild-ledger out --force"),
+    (newer_schema, {"run": 7, "status": 7, "verify": 7, "plan": 7}, "Use that version"),
+    (a_folder, {"run": 7, "status": 7, "verify": 7, "plan": 7}, "then run again"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "codes", "way_out"), CASES, ids=[case[0].__name__ for case in CASES])
+def test_every_command_tells_of_a_broken_ledger_and_changes_nothing(
+    spoil: Callable[[], None], codes: dict[str, int], way_out: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoil()
+    before = picture()
+    for command, wanted in codes.items():
+        code, told = called(command, "job.toml" if command in ("run", "plan") else "out", capsys=capsys)
+        assert (command, code) == (command, wanted), told
+        if code:
+            assert "ledger" in told
+            assert way_out in told
+    assert picture() == before
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [case[0] for case in CASES if case[0] not in (a_folder, newer_schema)],
+    ids=lambda spoil: spoil.__name__,
+)
+def test_the_way_out_leads_out_and_nothing_is_asked_again(
+    spoil: Callable[[], None], simulator: Simulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = manifest(Path("out"))
+    spoil()
+    force = ["--force"] if spoil in (an_older_copy, another_hand) else []
+    code, told = called("rebuild-ledger", "out", *force, capsys=capsys)
+    assert code == 0, told
+    asked = simulator.stats.requests
+    assert called("run", "job.toml", capsys=capsys)[0] == 0
+    assert simulator.stats.requests == asked
+    assert called("verify", "out", capsys=capsys)[0] == 0
+    assert manifest(Path("out")) == whole
+
+
+# --- the WAL
+
+
+@pytest.fixture
+def with_wal() -> bytes:
+    """Leaves the output as a kill does: the second day's commits are in the WAL and not in the file."""
+    shutil.rmtree("out")
+    shutil.copytree("killed", "out")
+    with Ledger(home_of(Path("out"))) as ledger:
+        held = sqlite3.connect(LEDGER)  # a reader that stays, so that closing does not empty the WAL
+        held.execute("SELECT count(*) FROM meta").fetchone()
+        ledger.learn({"rate": 7.5})
+    content, wal = LEDGER.read_bytes(), WAL.read_bytes()
+    held.close()
+    LEDGER.write_bytes(content)
+    WAL.write_bytes(wal)
+    return wal
+
+
+@pytest.mark.parametrize("how", ["whole", "missing", "torn", "flipped", "rubbish"])
+def test_a_wal_that_is_missing_or_torn_takes_back_only_what_it_held(
+    with_wal: bytes, how: str, simulator: Simulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if how == "missing":
+        WAL.unlink()
+    elif how == "torn":
+        WAL.write_bytes(with_wal[:-100])
+    elif how == "flipped":
+        flip(WAL)
+    elif how == "rubbish":
+        WAL.write_bytes(b"rubbish" * 1000)
+    code, told = called("status", "out", "--json", capsys=capsys)
+    assert code == 0
+    assert ('"rate": 7.5' in told) is (how == "whole")
+    assert called("verify", "out", capsys=capsys)[0] == 0
+    assert called("run", "job.toml", capsys=capsys)[0] == 0
+    assert called("verify", "out", capsys=capsys)[0] == 0
+    shards = {shard["path"]: shard["sha256"] for shard in manifest(Path("out"))["shards"]}
+    shutil.rmtree("out")
+    assert called("run", "job.toml", capsys=capsys)[0] == 0
+    assert shards == {shard["path"]: shard["sha256"] for shard in manifest(Path("out"))["shards"]}
+
+
+# --- locks
+
+
+def test_a_ledger_that_another_program_holds_ends_a_run_with_7_and_a_reader_reads_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(file, "BUSY_S", 0.05)
+    with closing(sqlite3.connect(LEDGER, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        before = picture()
+        code, told = called("run", "job.toml", "--end", "2024-01-04", capsys=capsys)
+        assert code == 7
+        assert (
+            "ledger.sqlite: another program held the ledger locked for 0.05 s; close what has it open" in told
+        )
+        assert called("status", "out", capsys=capsys)[0] == 0
+        assert called("verify", "out", capsys=capsys)[0] == 0
+        assert {name: before[name] for name in before} == {name: picture()[name] for name in before}
+        other.execute("ROLLBACK")
+    assert called("run", "job.toml", capsys=capsys)[0] == 0
+
+
+def test_a_reader_that_is_locked_out_says_so_and_finds_no_difference(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(file, "BUSY_S", 0.05)
+    with closing(sqlite3.connect(LEDGER, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        other.execute("INSERT INTO garbage VALUES ('x')")
+        for command in ("status", "verify"):
+            code, told = called(command, "out", capsys=capsys)
+            assert (code, "close what has it open" in told) == (7, True)
+        other.execute("ROLLBACK")
+
+
+def test_a_file_system_without_locks_is_an_error_and_not_a_free_output(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def without(*_: object) -> None:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", without)
+    before = picture()
+    code, told = called("run", "job.toml", capsys=capsys)
+    assert code == 7
+    assert "_harvest/lock: cannot be locked (No locks available)" in told
+    assert "local disk" in told
+    assert not is_held(home_of(Path("out")))
+    assert called("verify", "out", capsys=capsys)[0] == 0
+    assert picture() == before
+
+
+def test_a_lock_whose_file_was_removed_is_not_taken_for_one(tmp_path: Path) -> None:
+    """Else the next run would make the file anew, lock that, and there were two."""
+    taken = lock.Lock(tmp_path)
+    whole = taken._take
+    removed: list[bool] = []
+
+    def removed_before_it_is_taken() -> None:
+        if not removed:
+            (tmp_path / "lock").unlink()
+            removed.append(True)
+        whole()
+
+    taken._take = removed_before_it_is_taken  # type: ignore[method-assign]
+    with taken:
+        assert is_held(tmp_path)
