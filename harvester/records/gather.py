@@ -213,8 +213,7 @@ class Gather:
         inside = [row for row in rows if start <= row[0] < end]
         self._outside += len(rows) - len(inside)
         added = self._keep(inside)
-        for reject in rejects:
-            self._rejects.setdefault(reject.raw, reject)
+        self.doubt(rejects)
         self._now_bytes += added
         self._held.bytes += added
         if self._held.is_over and self._now_bytes >= self._held.run_bytes:
@@ -240,6 +239,11 @@ class Gather:
                 now[key] = kept
                 added += len(kept[3]) - len(known[3])
         return added
+
+    def doubt(self, rejects: list[Reject]) -> None:
+        """Items that are no records and may have been of this window."""
+        for reject in rejects:
+            self._rejects.setdefault(reject.raw, reject)
 
     def _newest(self, one: Row, other: Row) -> Row:
         """The newer version; of two that claim the same version, one that does not depend on which came

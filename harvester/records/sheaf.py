@@ -7,12 +7,22 @@ that says why.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from harvester.dialects import Dialect, Reject, Row
 from harvester.records.gather import Batch, Gather, Held
 from harvester.windows import Partition, Window
+
+
+@dataclass(slots=True)
+class _Doubt:
+    """Items of a page that are no records, and between which times they lie."""
+
+    since: datetime
+    rejects: list[Reject]
+    until: datetime | None = None
 
 
 class Sheaf:
@@ -39,6 +49,10 @@ class Sheaf:
         self._gathers: list[Gather] = []
         """Of the segment under way, by time."""
         self._closed: list[Gather | tuple[Window, str]] = []
+        self._seen = start
+        """The latest record that has come."""
+        self._doubtful: list[_Doubt] = []
+        """Of the segment under way."""
         self.outside = 0
 
     def windows(self, start: datetime, end: datetime) -> Iterable[Window]:
@@ -49,7 +63,10 @@ class Sheaf:
             start = edge
 
     async def add(self, rows: list[Row], rejects: list[Reject]) -> None:
-        """Keeps rows inside the stretch, each with its partition; rejects go with the row before them."""
+        """Keeps rows inside the stretch, each with its partition. Rejects tell no time: they count in each
+        window that they may have been in.
+        """
+        self._place(rows, rejects)
         at = 0
         while at < len(rows):
             moment = rows[at][0]
@@ -64,9 +81,19 @@ class Sheaf:
                 to += 1
             await gather.add(rows[at:to], [])
             at = to
+
+    def _place(self, rows: list[Row], rejects: list[Reject]) -> None:
+        """An item that is no record lies behind what came before its page, and before the end of the page
+        that follows: where none does, anywhere up to the end of what is read.
+        """
+        before = self._seen
+        latest = max((row[0] for row in rows), default=before)
+        if latest > before:
+            for doubt in self._doubtful:
+                doubt.until = doubt.until or latest
+            self._seen = latest
         if rejects:
-            moment = max((row[0] for row in rows if self._begun <= row[0] < self._end), default=self._begun)
-            await self._gather(moment).add([], rejects)
+            self._doubtful.append(_Doubt(before, rejects))
 
     def _gather(self, moment: datetime) -> Gather:
         for gather in reversed(self._gathers):
@@ -90,7 +117,11 @@ class Sheaf:
             if gather is None:
                 gather = Gather(window, dialect=self._dialect, held=self._held, spill_path=self._spill_path)
             gather.cut(window)
+            for doubt in self._doubtful:
+                if doubt.since < window.end and (doubt.until is None or window.start <= doubt.until):
+                    gather.doubt(doubt.rejects)
             self._closed.append(gather)
+        self._doubtful = []
         for gather in self._gathers:
             if gather not in self._closed:
                 gather.discard()
