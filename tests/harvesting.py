@@ -69,8 +69,13 @@ def settings(out: Path, url: str = "http://127.0.0.1:9", **other: Any) -> Job:
     """A job for interactions at hour resolution over two days; `other` replaces parts of it."""
     transport = TransportSettings(
         base_url=url,
-        token_env=TOKEN_ENV,
-        **{"concurrency": 4, "max_attempts": 4, "max_outage_s": 2.0, **other.pop("transport", {})},
+        **{
+            "token_env": TOKEN_ENV,
+            "concurrency": 4,
+            "max_attempts": 4,
+            "max_outage_s": 2.0,
+            **other.pop("transport", {}),
+        },
     )
     output = OutputSettings(url=str(out), **other.pop("output", {}))
     dialect = dialects.load(other.pop("dialect", "interactions"))
@@ -106,14 +111,16 @@ def settings(out: Path, url: str = "http://127.0.0.1:9", **other: Any) -> Job:
 class HastyClock:
     """A clock on which waits are short: backoff and pauses take a hundredth of their time."""
 
+    factor = 100
+
     def monotonic(self) -> float:
-        return 100 * LOOP_CLOCK.monotonic()
+        return self.factor * LOOP_CLOCK.monotonic()
 
     def now(self) -> datetime:
         return datetime.now(UTC)
 
     async def sleep(self, seconds: float, /) -> None:
-        await LOOP_CLOCK.sleep(seconds / 100)
+        await LOOP_CLOCK.sleep(seconds / self.factor)
 
 
 class SimulatorsClock(HastyClock):
