@@ -395,7 +395,8 @@ class Harvest:
         if not gaps and missing and self._drain_reason is None and self._fatal is None:
             # Nothing failed, so what is missing had not begun.
             gaps = [Gap(start=part.start, end=part.end, error=NOT_BEGUN) for part in missing]
-        status, exit_code, message = self._verdict(gaps, missing)
+        unpublished = [part for span in self._asked.spans for part in ledger.unpublished(span)]
+        status, exit_code, message = self._verdict(gaps, unpublished)
         return Outcome(
             status=status,
             exit_code=exit_code,
@@ -415,13 +416,13 @@ class Harvest:
             foreign=output.strangers if self._repair else None,
         )
 
-    def _verdict(self, gaps: list[Gap], missing: list[Span]) -> tuple[str, int, str | None]:
+    def _verdict(self, gaps: list[Gap], unpublished: list[Span]) -> tuple[str, int, str | None]:
         fatal = self._fatal
         if isinstance(fatal, HarvesterError):
             return fatal.status, fatal.exit_code, str(fatal)
         if fatal is not None:
             return "error", HarvesterError.exit_code, f"{type(fatal).__name__}: {fatal}"
-        if not missing:
+        if not unpublished:
             return "complete", errors.EXIT_COMPLETE, None
         if self._drain_reason == "time budget":
             return "time_budget", errors.EXIT_TIME_BUDGET, "the time given is used up; run again to go on"
