@@ -63,6 +63,8 @@ class Steady:
         self._limiter = AsyncLimiter(
             1 + requests_per_second * LATENESS_S, 1 / requests_per_second + LATENESS_S
         )
+        self._is_fresh = False
+        """Whether the limiter is new and full: what left before it came counts for it too."""
         self._queue = anyio.Lock(fast_acquire=True)
 
     @property
@@ -72,6 +74,9 @@ class Steady:
     async def turn(self) -> None:
         async with self._queue:
             # One waits at the limiter: more would leave an old one beside those who leave the new one.
+            if self._is_fresh:
+                self._is_fresh = False
+                await self._limiter.acquire()
             await self._limiter.acquire()
 
     def answered(self, now_s: float, /) -> None:
@@ -85,3 +90,4 @@ class Steady:
         self._steps_down = min(max(self._steps_down + by, 0), MAX_STEPS_DOWN)
         self._step_up_s = now_s + STEP_UP_AFTER_S if self._steps_down else float("inf")
         self._limiter = AsyncLimiter(1, 1 / (self._rate * SLOWER**self._steps_down))
+        self._is_fresh = True
