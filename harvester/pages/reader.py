@@ -144,11 +144,16 @@ class Pages:
     async def _take(self, seeking: Seek, page: Page, turn: Stretch, on_page: Callable[[Seek], None]) -> int:
         """What a page means for the stretch; how many further pages were asked for on the way."""
         asked = 0
+        begun = seeking.position
         step, fresh = seeking.take(page)
         if step is Step.UNSORTED:
             self._served.order_kept = False
         elif seeking.trusts_order and self._served.order_kept is None:
-            asked += await self._prove_order(seeking, page)
+            try:
+                asked += await self._prove_order(seeking, page)
+            except SourceError:
+                seeking.move_to(begun)  # nothing of the page is kept
+                raise
         if seeking.trusts_order and not self._served.order_kept:
             raise Unsorted
         await turn.add(fresh, page.rejects)
