@@ -45,7 +45,7 @@ from harvester.scheduler.known import begin_with, known_contract
 from harvester.scheduler.planning import Density, Planner
 from harvester.scheduler.revocable import Revocable
 from harvester.scheduler.steps import Fetched, Planned
-from harvester.transport import LOOP_CLOCK, Clock, Layer, ServerClock, Session, pace_of, stack
+from harvester.transport import LOOP_CLOCK, Clock, Layer, OpenSession, ServerClock, Session, pace_of, stack
 from harvester.windows import Span
 
 LOOKAHEAD: Final = 4
@@ -85,7 +85,9 @@ class Harvest:
         rng: random.Random | None = None,
         held: Held | None = None,
         clock: Clock = LOOP_CLOCK,
+        session: OpenSession = Session,
     ) -> None:
+        """`session` opens the innermost layer, below auth, pace and retry."""
         self._job = job
         self._emit = emit
         self._max_duration_s = max_duration_s
@@ -94,6 +96,7 @@ class Harvest:
         self._rng = rng or random.Random()
         self._held = held or Held()
         self._clock = ServerClock(clock, emit=emit)
+        self._session = session
         self._served = Served(limit=min(job.page_size, job.dialect.max_page_size or job.page_size))
         self._density = Density()
         self._tally = _Tally()
@@ -193,7 +196,7 @@ class Harvest:
         pace = pace_of(access, self._clock)
         contract = await to_thread.run_sync(known_contract, job, self._emit)
         recheck = None if contract is None else begin_with(contract, self._served)
-        async with Session(access, emit=self._emit, server_clock=self._clock) as session:
+        async with self._session(access, emit=self._emit, server_clock=self._clock) as session:
             layer = stack(
                 session,
                 access,

@@ -26,7 +26,7 @@ from harvester.transport.learned import Learned, Rate
 from harvester.transport.limits import Concurrency, Pace, Steady
 from harvester.transport.retry import Retry
 from harvester.transport.server_clock import ServerClock
-from harvester.transport.session import Session
+from harvester.transport.session import OpenSession, Session
 from harvester.transport.settings import TransportSettings, check_base_url
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "Clock",
     "Layer",
     "LoopClock",
+    "OpenSession",
     "OutageOutlived",
     "Pace",
     "ServerClock",

@@ -12,8 +12,9 @@ where the connection ends, and so does a whole one.
 import os
 import ssl
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from types import SimpleNamespace, TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 import aiohttp
 import anyio
@@ -35,10 +36,19 @@ from harvester.events import Emit, RequestSent, nobody
 from harvester.transport import status
 from harvester.transport.clock import LOOP_CLOCK, Clock
 from harvester.transport.decoding import ACCEPTED, TooLarge, decode
-from harvester.transport.layer import Answer
+from harvester.transport.layer import Answer, Layer
 from harvester.transport.server_clock import ServerClock
 from harvester.transport.settings import TransportSettings, check_base_url
 from harvester.transport.tls import client_context
+
+
+class OpenSession(Protocol):
+    """Opens the innermost layer for a run; `Session` is one."""
+
+    def __call__(
+        self, settings: TransportSettings, *, emit: Emit, server_clock: ServerClock
+    ) -> AbstractAsyncContextManager[Layer[Request, Answer]]: ...
+
 
 _READ_AHEAD_BYTES: Final = 64 * 1024
 """Per answer, before the socket is told to wait (aiohttp stops at twice that). More is slower: gulps of 1 MiB
