@@ -164,6 +164,15 @@ class ServerClockBehind:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClockWentBack:
+    """The clock shows less than a run saw before: windows that had just been over are asked for again."""
+
+    seen: datetime
+    now: datetime
+    windows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DrainBegan:
     """No new window is begun; what is under way is finished, sealed and committed."""
 
@@ -195,6 +204,7 @@ Event = (
     | FieldNeverSeen
     | ContractChanged
     | ServerClockBehind
+    | ClockWentBack
     | DrainBegan
     | RunEnded
 )

@@ -12,6 +12,7 @@ makes it the partition's generation and drops every older build. Files that no b
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from itertools import pairwise
 from typing import Any, Final
 
@@ -331,6 +332,26 @@ class Ledger(LedgerFile):
                     (build.partition, build.generation, build.second_key_shared),
                 )
                 self._keep(db, int(cursor.lastrowid or 0), 0, build.receipts)
+
+    # --- the clock
+
+    def seen(self) -> datetime | None:
+        """What the clock showed when a run looked at it last."""
+        rows = self._rows("SELECT value FROM meta WHERE key = 'seen'")
+        return from_us(json.loads(rows[0][0])) if rows else None
+
+    def see(self, now: datetime, *, doubted_since: datetime | None = None) -> int:
+        """Keeps what the clock shows now. Windows that ended after `doubted_since` are proven no longer: the
+        clock by which they were over ran ahead. Returns how many there were.
+        """
+        with self._transaction() as db:
+            db.execute("INSERT OR REPLACE INTO meta VALUES ('seen', ?)", (json.dumps(to_us(now)),))
+            if doubted_since is None:
+                return 0
+            return db.execute(
+                "UPDATE windows SET state = 'provisional' WHERE state = 'done' AND end > ?",
+                (to_us(doubted_since),),
+            ).rowcount
 
     # --- partitions whose files are damaged
 

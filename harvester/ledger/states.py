@@ -34,7 +34,7 @@ TRANSITIONS: Final[Mapping[tuple[State, State], bool]] = {
     (State.DONE, State.OPEN): True,  # the files that held its records are damaged
     (State.DONE, State.DONE): False,  # a done window is never asked, so never done twice
     (State.DONE, State.FAILED): False,  # a failure takes nothing back that was proven
-    (State.DONE, State.PROVISIONAL): False,  # what is over stays over
+    (State.DONE, State.PROVISIONAL): True,  # the clock by which it was over ran ahead
     (State.FAILED, State.OPEN): True,  # windows of another cut take its place
     (State.FAILED, State.DONE): True,  # a later run filled the gap
     (State.FAILED, State.FAILED): True,  # a later run failed as well; the newer error stands

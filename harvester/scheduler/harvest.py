@@ -20,6 +20,7 @@ Cancelled, it drops what is not sealed. The next run goes on from what the ledge
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
@@ -39,7 +40,7 @@ from harvester.output import Output
 from harvester.pages import Pages, Rechecked, Served
 from harvester.pseudonyms import tell_never_seen
 from harvester.records import Held
-from harvester.scheduler.asked import Asked
+from harvester.scheduler.asked import Asked, begin, look_at_clock
 from harvester.scheduler.fetching import Fetcher
 from harvester.scheduler.known import begin_with, known_contract
 from harvester.scheduler.planning import Density, Planner
@@ -57,7 +58,6 @@ TAKEN_BYTES: Final = 1 << 20
 """Records that are worth the way to the thread that stores: a block of the compressor."""
 TAKEN_WINDOWS: Final = LEAST_LOOKAHEAD // 2
 """And so many windows with less in them. The plan never waits for them: with no slot free they are taken."""
-NOT_BEGUN: Final = "lies in the future; run again when it is over"
 DRAIN_S: Final = 20.0
 """How long windows under way may take to finish after a drain began: less than the 30 s after which
 Kubernetes kills."""
@@ -163,7 +163,7 @@ class Harvest:
     async def _run_in(self, output: Output) -> Outcome:
         job = self._job
         ledger = output.ledger
-        total, todo = await to_thread.run_sync(self._begin, output)
+        total, todo = await to_thread.run_sync(self._begin, output, self._clock.now())
         if todo or ledger.unfinished():
             self._emit(RunStarted(out=job.output.url, windows=todo, done_before=total - todo))
             await to_thread.run_sync(output.withdraw_success)
@@ -178,14 +178,13 @@ class Harvest:
         elif await to_thread.run_sync(output.is_told):
             self._emit(RunStarted(out=job.output.url, windows=0, done_before=total))
         with anyio.CancelScope(shield=True):
-            outcome = await to_thread.run_sync(self._end, output, total)
+            outcome = await to_thread.run_sync(self._end, output, total, self._clock.now())
         return outcome
 
-    def _begin(self, output: Output) -> tuple[int, int]:
+    def _begin(self, output: Output, now: datetime) -> tuple[int, int]:
         """Windows of the span, and how many of them are still to be asked for."""
         output.check_shards(repair=self._repair)
-        output.ledger.extend(self._job.span)
-        self._asked = Asked(self._job, output.ledger)
+        self._asked = begin(self._job, output.ledger, now=now, emit=self._emit)
         todo = self._asked.todo()
         return max(self._asked.total(), todo), todo
 
@@ -378,10 +377,11 @@ class Harvest:
 
     # --- the end
 
-    def _end(self, output: Output, total: int) -> Outcome:
+    def _end(self, output: Output, total: int, now: datetime) -> Outcome:
         """Writes the manifest, whatever happened, and says what stands."""
         job, tally = self._job, self._tally
         try:
+            look_at_clock(output.ledger, now=now, emit=self._emit)
             if not output.is_told():
                 output.write_manifest()
         except StorageError as error:
@@ -393,13 +393,10 @@ class Harvest:
             records = output.records_in(job.span)
         except (StorageError, ValueError) as error:
             self._fatal = self._fatal or error
-        gaps = [gap for span in self._asked.spans for gap in ledger.gaps(span)]
-        missing = self._asked.missing()
-        if not gaps and missing and self._drain_reason is None and self._fatal is None:
-            # Nothing failed, so what is missing had not begun.
-            gaps = [Gap(start=part.start, end=part.end, error=NOT_BEGUN) for part in missing]
-        unpublished = [part for span in self._asked.spans for part in ledger.unpublished(span)]
-        status, exit_code, message = self._verdict(gaps, unpublished)
+        gaps = self._asked.gaps()
+        if not gaps and self._drain_reason is None and self._fatal is None:
+            gaps = self._asked.not_begun()
+        status, exit_code, message = self._verdict(gaps, self._asked.unpublished())
         return Outcome(
             status=status,
             exit_code=exit_code,

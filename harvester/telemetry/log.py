@@ -42,6 +42,7 @@ LEVELS: Mapping[type[events.Event], int] = {
     events.FieldNeverSeen: logging.WARNING,
     events.ContractChanged: logging.WARNING,
     events.ServerClockBehind: logging.WARNING,
+    events.ClockWentBack: logging.WARNING,
     events.DrainBegan: logging.WARNING,
     events.RunEnded: logging.INFO,
 }

@@ -1,7 +1,8 @@
 """The server's clock, as far as its answers' `Date` tells: whether a window is over is for the earlier of
 two clocks to say.
 
-A client that runs ahead would take a window for over into which the server still writes.
+A client that runs ahead would take a window for over into which the server still writes. So would one whose
+clock is put forward while it runs: here time goes on as it did when the run began, or more slowly.
 """
 
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from harvester.transport.status import http_date
 
 _CUT_S: Final = 1.0
 """`Date` counts whole seconds."""
+UNKNOWN: Final = timedelta(days=1)
 _TOLD_FROM_S: Final = 2.0
 """Less is no skew, but a second's cut and the way."""
 
@@ -24,6 +26,7 @@ class ServerClock:
 
     def __init__(self, clock: Clock, *, emit: Emit = nobody) -> None:
         self._clock = clock
+        self._began: tuple[datetime, float] | None = None
         self._emit = emit
         self._behind_s: float | None = None
         self._is_told = False
@@ -32,7 +35,14 @@ class ServerClock:
         return self._clock.monotonic()
 
     def now(self) -> datetime:
-        return self._clock.now()
+        """The client's clock; where it was put forward since it was asked first, what it would show without.
+        To be asked on the loop.
+        """
+        shown, ticks = self._clock.now(), self._clock.monotonic()
+        if self._began is None:
+            self._began = shown, ticks
+        began, began_ticks = self._began
+        return min(shown, began + timedelta(seconds=ticks - began_ticks))
 
     async def sleep(self, seconds: float, /) -> None:
         await self._clock.sleep(seconds)
@@ -42,11 +52,16 @@ class ServerClock:
         there = http_date(headers.get("date", ""))
         if there is None:
             return
-        behind_s = (self._clock.now() - there).total_seconds() - _CUT_S
+        behind_s = (self.now() - there).total_seconds() - _CUT_S
         self._behind_s = behind_s if self._behind_s is None else min(self._behind_s, behind_s)
 
     def earlier(self, moment: datetime) -> datetime:
-        """A moment of the client's clock, or of the server's where that runs behind."""
+        """A moment of the client's clock, or of the server's where that runs behind. Of one that lies ahead
+        by now, since the clock was put back, nobody knows when it was: long ago is safe.
+        """
+        now = self.now()
+        if moment > now:
+            return now - UNKNOWN
         behind_s = max(0.0, self._behind_s or 0.0)
         if behind_s >= _TOLD_FROM_S and not self._is_told:
             self._is_told = True
