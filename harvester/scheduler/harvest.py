@@ -158,7 +158,9 @@ class Harvest:
         except errors.ConfigError:
             raise
         except HarvesterError as error:
-            return self._outcome_of(error)
+            return Outcome(
+                status=error.status, exit_code=error.exit_code, error=str(error), out=job.output.url
+            )
 
     async def _run_in(self, output: Output) -> Outcome:
         job = self._job
@@ -429,11 +431,6 @@ class Harvest:
         if self._drain_reason is not None:
             return "interrupted", errors.EXIT_INTERRUPTED, "stopped before the end; run again to go on"
         return "gaps", SourceError.exit_code, f"{len(gaps)} window(s) not proven; run again to fill them"
-
-    def _outcome_of(self, error: HarvesterError) -> Outcome:
-        return Outcome(
-            status=error.status, exit_code=error.exit_code, error=str(error), out=self._job.output.url
-        )
 
 
 def _is_worth_a_hop(ready: list[Fetched]) -> bool:
