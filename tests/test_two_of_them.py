@@ -31,22 +31,26 @@ def test_a_second_run_ends_with_8_and_the_first_is_not_disturbed(tmp_path: Path)
         await world.run(out=tmp_path / "clean")
         (tmp_path / "job.toml").write_text(
             f'[source]\nbase_url = "{world.simulator.url}"\n[span]\nstart = 2024-01-01\nend = 2024-01-03\n'
-            f'[fetch]\npage_size = 100\nconcurrency = 2\n[output]\nurl = "{world.out}"\n'
+            f'[fetch]\npage_size = 100\nmax_outage_s = 100\n[output]\nurl = "{world.out}"\n'
         )
         command = [sys.executable, "-m", "harvester", "run", str(tmp_path / "job.toml")]
         environment = {**os.environ, "HARVESTER_TOKEN": world.simulator.token}
-        world.simulator.set_faults([{"latency_ms": 40.0}])
+        world.simulator.stats.reset()
+        world.simulator.set_faults(
+            [{"status": 503, "retry_after": 1}]
+        )  # and waits until the second has ended
         async with await anyio.open_process(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
         ) as first:
-            assert first.stderr is not None
-            async for lines in first.stderr:  # it holds the lock before it tells that it has started
-                if b"run_started" in lines:
+            for _ in range(1200):  # it holds the lock before it asks for anything
+                if world.requests():
                     break
+                await anyio.sleep(0.05)
             second = await anyio.run_process(command, check=False, env=environment)
             assert second.returncode == 8
             assert b"another run holds this output; wait for it to end" in second.stdout
             assert first.returncode is None
+            world.simulator.set_faults([])
             assert await first.wait() == 0
         assert not world.difference()
         assert verify(world.out).is_good
