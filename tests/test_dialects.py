@@ -744,7 +744,7 @@ def test_the_careful_way_takes_a_page_apart_as_a_parser_does(
 ) -> None:
     raws = [json.dumps(item, ensure_ascii=is_ascii).encode() for item in items]
     body = envelope % b" , ".join(raws)
-    assert split(body, ("data",)) == (raws, envelope.replace(b" %b ", b"").replace(b"%b", b""))
+    assert split(body, ("data",), 1000) == (raws, envelope.replace(b" %b ", b"").replace(b"%b", b""))
 
 
 @settings(max_examples=150)

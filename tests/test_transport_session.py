@@ -264,6 +264,43 @@ def test_what_is_cut_short_or_no_http_is_one_of_our_errors(script: Any, expected
     assert type(error_of(script)) is expected
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        [f"X-{number}: y" for number in range(200)],
+        [f"X-{number}: y" for number in range(100_000)],
+        ["X: " + "y" * 9000],
+        ["X" * 9000 + ": y"],
+    ],
+    ids=["200", "100,000", "a long value", "a long name"],
+)
+def test_a_head_beyond_its_bounds_says_which(head: list[str]) -> None:
+    error = error_of(answer(BODY, "200 OK", *head))
+    assert type(error) is BadPage
+    assert "more than 128 headers or 8,190 bytes in one" in str(error)
+    assert "yyy" not in str(error)
+
+
+def test_a_head_within_its_bounds_is_read() -> None:
+    assert (
+        answer_to(answer(BODY, "200 OK", "X: " + "y" * 8000, *(f"X-{n}: y" for n in range(100)))).body == BODY
+    )
+
+
+def test_an_error_keeps_nothing_of_the_answer() -> None:
+    """It may live as long as its window, and its frames would keep up to `max_answer_bytes` each."""
+    for served in (
+        answer(bytes(2000)),
+        answer(gzip.compress(bytes(9000)), "200 OK", "Content-Encoding: gzip"),
+    ):
+        error = error_of(served, max_answer_bytes=1000)
+        frames, trace = [], error.__traceback__
+        while trace is not None:
+            frames.append(trace.tb_frame.f_code.co_name)
+            trace = trace.tb_next
+        assert frames[-1] == "send"
+
+
 def test_a_reset_midway_is_broken() -> None:
     async def script(peer: Peer) -> None:
         await peer.send(answer(BODY)[:500])

@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn
 import msgspec
 from msgspec import UNSET
 
-from harvester.dialects import salvage
+from harvester.dialects import bounds, salvage
 from harvester.dialects.lens import RecordReader, dig, nested
 from harvester.dialects.schema import Declaration, Success, names_of
 from harvester.dialects.spans import is_plain, spans
@@ -46,10 +46,11 @@ class AnswerReader:
 
     def read(self, body: bytes, ask: Ask) -> Page:
         text = body.removeprefix(_BOM)
-        rows = self._quickly(text)
+        most = bounds.most_records(ask.limit)
+        rows = None if bounds.may_be_too_many(text, most) else self._quickly(text, most)
         if rows is not None:
             return Page(rows=rows, decoded_bytes=len(body))
-        rows, rejects = self._carefully(text, ask)
+        rows, rejects = self._carefully(text, ask, most)
         return Page(rows=rows, rejects=rejects, decoded_bytes=len(body))
 
     def row(self, line: bytes) -> Row:
@@ -61,20 +62,22 @@ class AnswerReader:
         except UNFIT as error:
             raise ValueError(reason(line, error)) from None
 
-    def _quickly(self, body: bytes) -> list[Row] | None:
+    def _quickly(self, body: bytes, most: int) -> list[Row] | None:
         """The rows of a perfect page, else None. Pages of aggregates are small and rare: they always go the
         other way."""
         if self._record is None:
             return None
         try:
-            rows, told = self._record.all(body, lambda count: self._raws(body, count))
+            rows, told = self._record.all(body, lambda count: self._raws(body, count, most))
         except UNFIT:
             return None
         success = self._declared.success
         return None if success and not _is(told, success) else rows
 
-    def _raws(self, body: bytes, count: int) -> list[bytes]:
+    def _raws(self, body: bytes, count: int, most: int) -> list[bytes]:
         """The records of valid JSON, each checked for UTF-8 and on one line."""
+        if count > most:
+            raise bounds.TooMany(most)
         raws = spans(body, self._path[0], self._first, count) if self._is_searched else None
         if raws is None:
             raws = list(map(bytes, dig(self._envelope.decode(body), self._records)))
@@ -85,13 +88,13 @@ class AnswerReader:
             raws = list(map(_on_one_line, raws))
         return raws
 
-    def _carefully(self, body: bytes, ask: Ask) -> tuple[list[Row], list[Reject]]:
+    def _carefully(self, body: bytes, ask: Ask, most: int) -> tuple[list[Row], list[Reject]]:
         start = body.lstrip()[:1]
         if not start:
             raise BadPage("the answer is empty")
         if start == b"<":
             raise BadPage("the answer is an HTML or XML page, not JSON")
-        items, rest = salvage.split(body, self._path)
+        items, rest = salvage.split(body, self._path, most)
         self._judge(rest, body)
         rows: list[Row] = []
         rejects: list[Reject] = []
@@ -110,9 +113,13 @@ class AnswerReader:
 
     def _judge(self, rest: bytes, body: bytes) -> None:
         """Raises BadPage where the answer without its records is not that of a good page."""
+        if rest.count(b",") > bounds.MOST_BESIDE:
+            raise BadPage("the answer holds far more than records and what is said about them")
         try:
             told = msgspec.json.decode(rest.decode(errors="replace"))
-        except (msgspec.DecodeError, RecursionError, ValueError):
+        except RecursionError:
+            raise BadPage("the answer is no JSON that can be read: it is nested too deeply") from None
+        except (msgspec.DecodeError, ValueError):
             salvage.check_whole(body)
             raise BadPage("the answer is no JSON") from None
         success = self._declared.success

@@ -187,7 +187,8 @@ class Dialect:
         return self._requests.write(ask, self.selection)
 
     def read(self, body: bytes, ask: Ask) -> Page:
-        """The page in `body`, the answer to `ask`; BadPage says what was wrong with it."""
+        """The page in `body`, the answer to `ask`; BadPage says what was wrong with it, TooMany (a Rejected)
+        that it holds more records than any page may."""
         return self._answers.read(body, ask)
 
     def row(self, line: bytes) -> Row:

@@ -10,6 +10,7 @@ import re
 
 import msgspec
 
+from harvester.dialects.bounds import TooMany
 from harvester.errors import BadPage
 
 _SPACE = b" \t\r\n"
@@ -22,13 +23,13 @@ _CLOSER = {ord("{"): ord("}"), ord("["): ord("]")}
 _QUOTE, _COMMA, _END = ord('"'), ord(","), ord("]")
 
 
-def split(body: bytes, path: tuple[str, ...]) -> tuple[list[bytes], bytes]:
+def split(body: bytes, path: tuple[str, ...], most: int) -> tuple[list[bytes], bytes]:
     """The items of the list at `path`, and `body` with that list emptied. No such list: no items, and all of
-    `body`."""
+    `body`. Raises TooMany where there are more than `most`."""
     at = _find(body, path)
     if at is None or body[at : at + 1] != b"[":
         return [], body
-    items, end = _items(body, at + 1)
+    items, end = _items(body, at + 1, most)
     return items, body[: at + 1] + body[end - 1 :]
 
 
@@ -74,7 +75,7 @@ def _is(quoted: bytes, name: str) -> bool:
         return False
 
 
-def _items(body: bytes, at: int) -> tuple[list[bytes], int]:
+def _items(body: bytes, at: int, most: int) -> tuple[list[bytes], int]:
     """The items from `at`, just inside the list, and the index after the list."""
     items: list[bytes] = []
     begin = at
@@ -89,6 +90,8 @@ def _items(body: bytes, at: int) -> tuple[list[bytes], int]:
                 raise BadPage(f"the answer is no JSON: an empty place in the list of records, at byte {at}")
             if item:
                 items.append(item)
+                if len(items) > most:
+                    raise TooMany(most)
             at += 1
             if mark == _END:
                 return items, at

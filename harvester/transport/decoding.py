@@ -7,11 +7,10 @@ chunked ends where the connection ends: cut or not, it looks the same from here.
 """
 
 import sys
-import zlib
 from collections.abc import Callable
 from typing import Final, Protocol, cast
 
-from isal import igzip_lib, isal_zlib
+from isal import igzip_lib
 
 from harvester.errors import BadPage, Broken, Rejected
 
@@ -23,10 +22,17 @@ else:
 ACCEPTED: Final = "gzip, zstd"
 """gzip because every server has it, zstd because it costs half of that to undo."""
 
+FIRST_LOOK_BYTES: Final = 8 * 1024 * 1024
+"""Undone at first: more than twice a usual page. Whatever is larger waits for its turn, one at a time."""
+_BOMB_BYTES: Final = 16 * 1024 * 1024
+_BOMB_RATIO: Final = 200
+"""Reports shrink to a tenth, and to a hundredth where records repeat each other. What is larger than five
+usual pages and than 200 times itself was made to be; deflate goes up to 1032."""
+_PIECE_BYTES: Final = 4 * 1024 * 1024
+"""Undone in one go: a usual page, so that it is not copied once more."""
 _MAX_MEMBERS: Final = 64
 """Both formats may be concatenated, and nobody does it to a page; a body of a million empty members is a
 trap."""
-_GZIP_WBITS: Final = 16 + zlib.MAX_WBITS
 _DAMAGED: Final = (cast(type[Exception], igzip_lib.IsalError), ZstdError)  # isal's stubs say: an instance
 
 
@@ -40,18 +46,24 @@ class TooLarge(Rejected):
         )
 
 
+class Bomb(BadPage):
+    """A few bytes that become far more than a page of that size can hold. No smaller page will mend it."""
+
+
 class _Stream(Protocol):
-    """One member or frame; what zlib, isal and zstd have in common."""
+    """One member or frame; what isal and zstd have in common: input that was not used up is kept inside."""
 
     def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
     @property
     def eof(self) -> bool: ...
     @property
+    def needs_input(self) -> bool: ...
+    @property
     def unused_data(self) -> bytes: ...
 
 
 def _gzip_stream() -> _Stream:
-    return isal_zlib.decompressobj(wbits=_GZIP_WBITS)
+    return igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
 
 
 _STREAMS: Final[dict[str, Callable[[], _Stream]]] = {
@@ -63,37 +75,52 @@ _STREAMS: Final[dict[str, Callable[[], _Stream]]] = {
 
 def decode(wire: bytes, encoding: str, *, max_bytes: int, what: str) -> bytes:
     """The body that came as `wire`. Raises Broken where it ends early or is damaged, BadPage for an
-    encoding that nobody asked for, TooLarge beyond `max_bytes`; `what` names the request in the message."""
+    encoding that nobody asked for, TooLarge beyond `max_bytes`, Bomb far beyond its own size; `what` names
+    the request in the message. No error holds what was undone so far."""
     encoding = encoding.strip().lower()
     if encoding in ("", "identity"):
         return wire
     if encoding not in _STREAMS:
         raise BadPage(f"{what}: content-encoding {encoding[:40]!r} was not asked for")
+    most_bytes = min(max_bytes, max(_BOMB_BYTES, _BOMB_RATIO * len(wire)))
     try:
-        body = _whole(_STREAMS[encoding], wire, max_bytes)
+        parts = _undone(_STREAMS[encoding], wire, most_bytes)
     except _DAMAGED:
-        body = None
-    if body is None:
+        parts = None
+    if parts is None:
         raise Broken(f"{what}: the {encoding} stream is cut short or damaged")
-    if len(body) > max_bytes:
-        raise TooLarge(what, max_bytes)
-    return body
+    if sum(map(len, parts)) <= most_bytes:
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+    parts.clear()  # the error's traceback would keep them
+    if most_bytes < max_bytes:
+        raise Bomb(
+            f"{what}: {len(wire):,} bytes of {encoding} become more than {most_bytes:,}; no page does, and "
+            "the rest was not unpacked"
+        )
+    raise TooLarge(what, max_bytes)
 
 
-def _whole(new_stream: Callable[[], _Stream], wire: bytes, max_bytes: int) -> bytes | None:
-    """At most one byte more than `max_bytes`; None where the input ends before the stream does."""
+def _undone(new_stream: Callable[[], _Stream], wire: bytes, most_bytes: int) -> list[bytes] | None:
+    """At most one byte more than `most_bytes`; None where the input ends before the stream does."""
     parts: list[bytes] = []
-    left_bytes = max_bytes + 1
+    left_bytes = most_bytes + 1
+    members = 0
     while wire:
-        if len(parts) == _MAX_MEMBERS:
+        if members == _MAX_MEMBERS:
             return None
+        members += 1
         stream = new_stream()
-        part = stream.decompress(wire, left_bytes)
-        parts.append(part)
-        left_bytes -= len(part)
-        if left_bytes == 0:
-            break
-        if not stream.eof:
-            return None
+        piece = wire
+        while True:
+            part = stream.decompress(piece, min(left_bytes, _PIECE_BYTES))
+            parts.append(part)
+            left_bytes -= len(part)
+            if left_bytes == 0:
+                return parts
+            if stream.eof:
+                break
+            if stream.needs_input or (not part and not piece):
+                return None
+            piece = b""
         wire = stream.unused_data
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    return parts

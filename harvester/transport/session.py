@@ -13,6 +13,7 @@ import os
 import ssl
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from types import SimpleNamespace, TracebackType
 from typing import Any, Final, Protocol, Self
 
@@ -35,7 +36,7 @@ from harvester.errors import (
 from harvester.events import Emit, RequestSent, nobody
 from harvester.transport import status
 from harvester.transport.clock import LOOP_CLOCK, Clock
-from harvester.transport.decoding import ACCEPTED, TooLarge, decode
+from harvester.transport.decoding import ACCEPTED, FIRST_LOOK_BYTES, TooLarge, decode
 from harvester.transport.layer import Answer, Layer
 from harvester.transport.server_clock import ServerClock
 from harvester.transport.settings import TransportSettings, check_base_url
@@ -56,9 +57,13 @@ took a page of 3 MB up to 1.8 times the CPU, for memory that is fetched from the
 _INLINE_BYTES: Final = 64 * 1024
 """Compressed bodies up to this are undone on the loop in less time than the way to a thread and back
 takes."""
+_LONGEST_LINE: Final = 8190
+_MOST_HEADERS: Final = 128
+"""Of an answer's head: what web servers allow in a request, and ten times what any answer has; so that a head
+without an end costs a megabyte at most."""
 _CLOSE_S: Final = 5.0
 _DECODERS: Final = 2
-"""At a time: memory for so many bombs, at `max_answer_bytes` each, and there are no more cores to feed."""
+"""At a time: memory for so many first looks, and there are no more cores to feed."""
 
 _MEANING: Final[tuple[tuple[type[BaseException], type[TransientError], str], ...]] = (
     # The first that fits: aiohttp's errors inherit from one another and from the built-in ones.
@@ -69,7 +74,11 @@ _MEANING: Final[tuple[tuple[type[BaseException], type[TransientError], str], ...
     (TimeoutError, TimedOut, "not whole within {whole:g} s"),
     (aiohttp.ClientPayloadError, Broken, "the answer was cut short"),
     (aiohttp.ServerDisconnectedError, Broken, "the server closed the connection without an answer"),
-    (aiohttp.ClientResponseError, BadPage, "the answer is not HTTP"),
+    (
+        aiohttp.ClientResponseError,
+        BadPage,
+        f"the answer is not HTTP, or has more than {_MOST_HEADERS} headers or {_LONGEST_LINE:,} bytes in one",
+    ),
     (aiohttp.ClientError, Broken, "the connection broke: {why}"),
     (OSError, Broken, "the connection broke: {why}"),
 )
@@ -96,11 +105,13 @@ class Session:
         self._tls = client_context(settings.ca_file) if self._base.scheme == "https" else None
         self._urls: dict[str, URL] = {}
         self._decoders: anyio.CapacityLimiter
+        self._large: anyio.CapacityLimiter
         self._http: aiohttp.ClientSession
 
     async def __aenter__(self) -> Self:
         settings = self._settings
         self._decoders = anyio.CapacityLimiter(_DECODERS)
+        self._large = anyio.CapacityLimiter(1)
         self._http = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=settings.concurrency, ssl=self._tls or True),
             timeout=aiohttp.ClientTimeout(
@@ -113,6 +124,9 @@ class Session:
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             read_bufsize=_READ_AHEAD_BYTES,
+            max_line_size=_LONGEST_LINE,
+            max_field_size=_LONGEST_LINE,
+            max_headers=_MOST_HEADERS,
             trace_configs=[_telling(self._emit)],
         )
         return self
@@ -129,11 +143,15 @@ class Session:
         failure: SourceError
         try:
             return await self._exchange(ask, what)
+        except SourceError as error:
+            failure = error
         except aiohttp.ClientConnectorCertificateError as error:
             failure = self._untrusted(error, what)
         except (aiohttp.ClientError, OSError) as error:  # a TimeoutError is an OSError
             failure = self._meaning(error, what)
-        raise failure  # out of the except: else its context would hold aiohttp's error, and that the token
+        # Out of the except, else its context would hold aiohttp's error, and that the token; and without the
+        # frames below, which hold what has come of the answer: an error may live as long as its window.
+        raise failure.with_traceback(None)
 
     async def _exchange(self, ask: Request, what: str) -> Answer:
         began_s = self._clock.monotonic()
@@ -156,10 +174,7 @@ class Session:
             wire = await self._whole(response.content, what)
         received_bytes = len(wire)
         encoding = headers.get("content-encoding", "")
-        if not encoding or received_bytes <= _INLINE_BYTES:
-            body = self._decode(wire, encoding, what)
-        else:
-            body = await anyio.to_thread.run_sync(self._decode, wire, encoding, what, limiter=self._decoders)
+        body = await self._undone(wire, encoding, what) if encoding else wire
         return Answer(
             status=response.status,
             headers=headers,
@@ -178,8 +193,25 @@ class Session:
                 raise TooLarge(what, self._settings.max_answer_bytes)
         return blocks[0] if len(blocks) == 1 else b"".join(blocks)
 
-    def _decode(self, wire: bytes, encoding: str, what: str) -> bytes:
-        return decode(wire, encoding, max_bytes=self._settings.max_answer_bytes, what=what)
+    async def _undone(self, wire: bytes, encoding: str, what: str) -> bytes:
+        """A large body is undone for a second time, and alone: that costs little, and many at once would cost
+        `max_answer_bytes` each."""
+        most_bytes = self._settings.max_answer_bytes
+        try:
+            least_bytes = min(FIRST_LOOK_BYTES, most_bytes)
+            if len(wire) <= _INLINE_BYTES:
+                return decode(wire, encoding, max_bytes=least_bytes, what=what)
+            return await self._in_thread(wire, encoding, least_bytes, what, self._decoders)
+        except TooLarge:
+            if least_bytes == most_bytes:
+                raise
+        return await self._in_thread(wire, encoding, most_bytes, what, self._large)
+
+    async def _in_thread(
+        self, wire: bytes, encoding: str, max_bytes: int, what: str, limiter: anyio.CapacityLimiter
+    ) -> bytes:
+        undone = partial(decode, wire, encoding, max_bytes=max_bytes, what=what)
+        return await anyio.to_thread.run_sync(undone, limiter=limiter)
 
     def _url(self, ask: Request) -> URL:
         if ask.origin is not None and URL(ask.origin).origin() != self._base.origin():
