@@ -422,7 +422,7 @@ def test_a_summary_goes_into_a_pipe_and_leaves_it_one(job: str, capsys: pytest.C
 def test_a_summary_is_written_in_place_where_no_file_can_be_put_beside_it(
     job: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def mounted(*_: object) -> None:
+    def mounted(*_: object, **folders: object) -> None:
         raise OSError(16, "Device or resource busy")
 
     from harvester.cli import summary

@@ -3,12 +3,13 @@ names.
 """
 
 import os
+import secrets
 import stat
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from harvester import syscalls
 from harvester.cli.answer import json_line
 from harvester.errors import ConfigError, StorageError
 from harvester.job import Outcome
@@ -74,14 +75,16 @@ def write(path: Path, told: dict[str, Any]) -> None:
 
 
 def _replace(path: Path, line: bytes) -> None:
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    file = syscalls.create(temporary)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # not a secret, and for other users' schedulers to read
-        os.replace(temporary, path)
+        try:
+            syscalls.write_all(file, line)
+            os.fchmod(file, 0o644)  # not a secret, and for other users' schedulers to read
+            syscalls.sync(file)
+        finally:
+            os.close(file)
+        syscalls.rename(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        syscalls.unlink(temporary)
         raise

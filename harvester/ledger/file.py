@@ -7,13 +7,14 @@ say becomes an error that names the file and the way out; where a ledger is refu
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
 from harvester.errors import LedgerDamaged, LedgerEmpty, StorageError
 from harvester.ledger.schema import SCHEMA_VERSION, upgrade, version_of
+from harvester.shards.disk import Disk
 
 NAME: Final = "ledger.sqlite"
 BUSY_S: Final = 10
@@ -57,6 +58,10 @@ def explained(path: Path) -> Iterator[None]:
         raise LedgerDamaged(_damaged(path, str(error))) from error
 
 
+def _is_of_the_disk(error: BaseException) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF not in _BUSY
+
+
 def _damaged(path: Path, what: str) -> str:
     return (
         f"{path}: the ledger is damaged ({what}); nothing was changed. `harvester rebuild-ledger "
@@ -94,14 +99,19 @@ class LedgerFile:
         self._read_only = read_only
         self._check = check
         self._db: sqlite3.Connection = None  # type: ignore[assignment]
+        self._doubtful = False
+        """A write or a sync failed. Nothing more is written: a sync that is tried again may succeed although
+        the kernel has dropped what it was to write.
+        """
 
     def __enter__(self) -> Self:
         with explained(self._path):
             self._db = self._connected_to_read() if self._read_only else self._connected()
             try:
                 self._open()
-            except BaseException:
-                self._db.close()
+            except BaseException as error:
+                self._doubtful = _is_of_the_disk(error)
+                self._close()
                 raise
         return self
 
@@ -109,10 +119,27 @@ class LedgerFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with explained(self._path):
+            self._close()
+
+    def _close(self) -> None:
+        """The last one to close moves the log into the file and syncs both, but not where that may lie: then
+        a reader closes last, and the next run finds the log as it is.
+        """
+        if self._read_only or not self._doubtful:
+            self._db.close()
+            return
+        with closing(self._connected_as("mode=ro")) as last:
+            with suppress(sqlite3.Error):
+                last.execute("SELECT count(*) FROM sqlite_schema").fetchone()
             self._db.close()
 
+    @property
+    def _name(self) -> str:
+        """In its output."""
+        return f"{self._path.parent.name}/{NAME}"
+
     def _connected(self) -> sqlite3.Connection:
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        os.close(Disk(self._path.parent.parent).open_or_create(self._name))
         return sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
 
     def _connected_to_read(self) -> sqlite3.Connection:
@@ -120,6 +147,7 @@ class LedgerFile:
         output on a read-only disk can be looked at, and looking leaves no trace. A writer may come all the
         same, so it is copied, and what was copied counts where nothing has changed meanwhile.
         """
+        Disk(self._path.parent.parent).size(self._name)  # no link: SQLite would follow one
         for _ in range(_TRIES):
             before = self._stamp()
             if before.has_wal:
@@ -155,9 +183,14 @@ class LedgerFile:
         if not self._read_only:
             # FULL: in WAL mode each commit is synced. With less, a power loss could take back what was
             # said done.
+            has_log = self._path.with_name(f"{NAME}-wal").exists()
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
+            if has_log:
+                # What a killed run left in the log is read as committed, although it may never have been
+                # synced. It is made durable before anything is done that only it allows.
+                self._db.execute("PRAGMA wal_checkpoint").fetchall()
             upgrade(self._db)
         elif version == 0:
             raise LedgerEmpty(
@@ -171,12 +204,17 @@ class LedgerFile:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
+        if self._doubtful:
+            raise StorageError(
+                f"{self._path}: an earlier write to the ledger failed; mend the disk, then run again"
+            )
         with explained(self._path):
-            self._db.execute("BEGIN IMMEDIATE")
             try:
+                self._db.execute("BEGIN IMMEDIATE")
                 yield self._db
                 self._db.execute("COMMIT")
-            except BaseException:
+            except BaseException as error:
+                self._doubtful = _is_of_the_disk(error)
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from harvester.errors import Locked, StorageError
+from harvester.shards.disk import Disk
 
 _HELD: Final = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES}
 _NO_LOCKS: Final = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
@@ -41,8 +42,7 @@ class Lock:
     def __enter__(self) -> Self:
         try:
             for _ in range(_TRIES):
-                flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-                self._file = os.open(self._path, flags, 0o600)
+                self._file = Disk(self._path.parent.parent).open_or_create(f"{self._path.parent.name}/lock")
                 self._take()
                 if self._is_in_place():
                     return self

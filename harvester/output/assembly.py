@@ -191,6 +191,8 @@ class Assembly:
     def _is_free(self, name: str, receipt: Receipt) -> bool:
         """Whether the name is nobody else's: a stranger's file is not replaced, except by the same bytes."""
         path = self._disk.path(name)
+        if path.is_symlink():  # a stranger's in any case, wherever it points
+            return False
         if not path.exists() or name in self._ledger.garbage():
             return True
         return path.is_file() and self._disk.sha256(name) == receipt.sha256

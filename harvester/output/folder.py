@@ -269,19 +269,22 @@ class Output:
         """Whether the manifest that stands says what the ledger says, with its `_SUCCESS` if it may have
         one.
         """
-        self._flush_empty()  # else a run that found nothing at all leaves no trace beside an older manifest
-        path = self._disk.path(naming.MANIFEST)
+        try:
+            self._flush_empty()  # else a run that found nothing leaves no trace beside an older manifest
+        except StorageError:
+            return False  # `write_manifest` tells what it can, and fails in its turn
         picture = self.manifest()
         return (
-            path.exists()
-            and path.read_bytes() == manifest.encode(picture)
+            self._disk.content(naming.MANIFEST) == manifest.encode(picture)
             and manifest.success_stands(self._disk.root) == picture.complete
         )
 
     def write_manifest(self) -> None:
         """Tells the ledger's state to readers, then removes the files that nobody needs any more."""
-        self._flush_empty()
-        manifest.write(self._disk, self.manifest())
+        try:
+            self._flush_empty()
+        finally:  # where the ledger takes nothing more, what it holds is told all the same
+            manifest.write(self._disk, self.manifest())
         self._remove_garbage(self.ledger.garbage())
 
     def manifest(self) -> manifest.Manifest:

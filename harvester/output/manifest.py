@@ -117,7 +117,7 @@ def write(disk: Disk, manifest: Manifest) -> None:
     manifest.
     """
     content = encode(manifest)
-    if disk.path(naming.MANIFEST).exists() and disk.path(naming.MANIFEST).read_bytes() == content:
+    if disk.content(naming.MANIFEST) == content:
         pass  # a manifest that would not change is left alone, its times included
     else:
         withdraw_success(disk)

@@ -97,12 +97,13 @@ def damages(disk: Disk, ledger: Ledger, *, thorough: bool) -> Iterator[Damage]:
 
 
 def _damage(disk: Disk, receipt: Receipt, *, thorough: bool) -> str | None:
-    path = disk.path(receipt.path)
     try:
-        size = path.stat().st_size
-    except OSError:
+        size = disk.size(receipt.path)
+    except StorageError:
+        return "is gone: a link stands in its place, and none is followed"
+    if size < 0:
         return "is gone"
-    if size != receipt.size_bytes or not path.is_file():
+    if size != receipt.size_bytes or not disk.path(receipt.path).is_file():
         return f"has {size} bytes, and {receipt.size_bytes} were sealed"
     if thorough and disk.sha256(receipt.path) != receipt.sha256:
         return "has other bytes than were sealed: its SHA-256 differs"

@@ -20,6 +20,7 @@ from typing import Final
 
 from anyio import to_thread
 
+from harvester import syscalls
 from harvester.dialects import Dialect, Key, Reject, Row
 from harvester.errors import StorageError
 from harvester.windows import Window
@@ -34,7 +35,6 @@ beyond `HELD_BYTES`.
 """
 _CHUNK_ROWS: Final = 64
 """Rows of a run in memory while runs are merged; a window of 50,000 records has about 50 of them."""
-_NEW_PRIVATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _by_time_and_key = itemgetter(0, 1)
 _key = itemgetter(1)
 _raw = itemgetter(3)
@@ -72,15 +72,18 @@ class _Run:
     def spill(self, path: Path) -> None:
         assert self._rows is not None
         try:
-            with os.fdopen(os.open(path, _NEW_PRIVATE, 0o600), "wb") as file:
+            file = syscalls.create(path)
+            self._path = path  # from here on there is something to remove
+            try:
                 for i in range(0, len(self._rows), _CHUNK_ROWS):
                     rows = self._rows[i : i + _CHUNK_ROWS]
-                    pickle.dump(rows, file, protocol=pickle.HIGHEST_PROTOCOL)
+                    syscalls.write_all(file, pickle.dumps(rows, protocol=pickle.HIGHEST_PROTOCOL))
+            finally:
+                os.close(file)
         except OSError as error:
             raise StorageError(
                 f"{path}: cannot write: {error.strerror}; free some space, then run again"
             ) from error
-        self._path = path
         self._drop_rows()
 
     def _drop_rows(self) -> None:
@@ -113,9 +116,15 @@ class _Run:
 
     def discard(self) -> None:
         self._drop_rows()
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
-            self._path = None
+        path, self._path = self._path, None
+        if path is None:
+            return
+        try:
+            syscalls.unlink(path)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StorageError(f"{path}: cannot remove: {error.strerror}; mend it, then run again") from error
 
 
 @dataclass(slots=True, kw_only=True)

@@ -1,85 +1,171 @@
-"""The disk as a store: every write to an output goes through here, so that it can be recorded, failed and
-replayed.
+"""The disk as a store: every path of an output is opened, made, replaced and removed here.
 
-Promises: files 0600, folders 0700, no symlink followed at a file's own name, and nothing called durable
-before the file and the folder that names it are synced. Paths are relative to the output folder, with
-forward slashes.
+Promises: nothing below the output folder is reached through a symlink, neither the last name nor a folder on
+the way; and nothing is called durable before the file and the folder that names it are synced. Paths are
+relative to the output folder, with forward slashes. The output folder itself may be a symlink: that is the
+user's choice.
 """
 
 import errno
 import hashlib
+import io
 import os
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final, cast
 
+from harvester import syscalls
 from harvester.errors import StorageError
 
 _HASH_BYTES: Final = 1 << 20
 _NO_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.EXDEV, errno.EMLINK, errno.ENOSYS}
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_HINTS: Final = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.ELOOP: "no link is followed inside an output: remove it",
+    errno.ENOTDIR: "a link or a file stands in the place of a folder: remove it",
+}
 
 
 class Disk:
+    """One output, for one thread at a time."""
+
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._entered: set[str] = set()
+        """Folders whose entry in their parent this Disk has made durable."""
+        self._doubtful: set[str] = set()
+        """Folders whose sync failed: another try may succeed without having written anything."""
 
     @contextmanager
-    def _explained(self, what: str, path: Path) -> Iterator[None]:
+    def _explained(self, what: str, relative: str) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            hint = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "mend it"
+            hint = _HINTS.get(error.errno or 0, "mend it")
             raise StorageError(
-                f"{path}: cannot {what}: {error.strerror or error}; {hint}, then run again to go on"
+                f"{self.path(relative)}: cannot {what}: {error.strerror or error}; {hint}, then run again to "
+                "go on"
             ) from error
 
     def path(self, relative: str) -> Path:
-        return self.root / relative
+        return self.root / relative if relative else self.root
+
+    @contextmanager
+    def _folder(self, relative: str) -> Iterator[int]:
+        """The folder, opened one name after the other: O_NOFOLLOW looks at the last name only."""
+        handle = os.open(self.root, _FOLDER)
+        try:
+            for name in filter(None, relative.split("/")):
+                inner = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=handle)
+                os.close(handle)
+                handle = inner
+            yield handle
+        finally:
+            os.close(handle)
+
+    @contextmanager
+    def _beside(self, relative: str) -> Iterator[tuple[int, str]]:
+        """The folder of a file, open, and the file's name in it."""
+        folder, _, name = relative.rpartition("/")
+        with self._folder(folder) as handle:
+            yield handle, name
+
+    # --- folders
 
     def make_folder(self, relative: str) -> None:
-        """Makes a folder and those above it, each entered durably into its parent."""
-        path = self.root / relative if relative else self.root
-        with self._explained("make the folder", path):
-            if path.is_dir():
-                return
-            for folder in [*reversed(path.parents), path]:
-                if not folder.is_dir():
-                    os.mkdir(folder, 0o700)
-                    self._sync_folder(folder.parent)
+        """Makes a folder and those above it, each entered durably into its parent: also where it is there
+        already, since a run that was killed may have made it and not synced.
+        """
+        with self._explained("make the folder", relative):
+            if "" not in self._entered:
+                self._make_root()
+                self._entered.add("")
+            made = ""
+            for name in filter(None, relative.split("/")):
+                above, made = made, f"{made}/{name}".lstrip("/")
+                if made not in self._entered:
+                    with self._folder(above) as handle:
+                        with suppress(FileExistsError):
+                            syscalls.make_folder(name, folder=handle)
+                        self._sync(above, handle)
+                    self._entered.add(made)
+            with self._folder(relative):
+                pass  # it is a folder, and no link to one
+
+    def _make_root(self) -> None:
+        root = self.root.absolute()
+        above = [*reversed(root.parents)]
+        for folder in [*above, root]:
+            if not folder.is_dir():
+                syscalls.make_folder(folder)
+        device = root.stat().st_dev
+        for folder in above:
+            if folder.stat().st_dev == device:
+                self._sync_above(folder)
+
+    def _sync_above(self, folder: Path) -> None:
+        """Folders that are not ours to read were not made by us either."""
+        try:
+            handle = os.open(folder, _FOLDER)
+        except PermissionError:
+            return
+        try:
+            syscalls.sync(handle)
+        finally:
+            os.close(handle)
+
+    def sync_folder(self, relative: str) -> None:
+        with self._explained("sync the folder", relative), self._folder(relative) as handle:
+            self._sync(relative, handle)
+
+    def _sync(self, relative: str, handle: int) -> None:
+        if relative in self._doubtful:
+            raise OSError(errno.EIO, "an earlier sync of this folder failed")
+        try:
+            syscalls.sync(handle)
+        except OSError:
+            self._doubtful.add(relative)
+            raise
+
+    # --- files
 
     def create(self, relative: str) -> IO[bytes]:
-        """A new, empty, unbuffered file; whatever stood there under this name is cut to nothing first."""
-        path = self.root / relative
-        with self._explained("write", path):
-            handle = os.open(
-                path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
-            )
-            return os.fdopen(handle, "wb", buffering=0)
+        """A new, empty, unbuffered file; whatever stood there under this name is unlinked first, so that
+        another name of it keeps its content.
+        """
+        with self._explained("write", relative), self._beside(relative) as (folder, name):
+            try:
+                handle = syscalls.create(name, folder=folder)
+            except FileExistsError:
+                syscalls.unlink(name, folder=folder)
+                handle = syscalls.create(name, folder=folder)
+        return cast(IO[bytes], _Written(self, handle, relative))
 
     def write(self, file: IO[bytes], block: bytes, relative: str) -> None:
-        with self._explained("write", self.root / relative):
-            view = memoryview(block)
-            while view:
-                view = view[file.write(view) :]
+        file.write(block)
 
     def close_durably(self, file: IO[bytes], relative: str) -> None:
         """Syncs and closes. A sync that failed is not tried again: the kernel may have dropped the pages."""
-        with self._explained("sync", self.root / relative), file:
-            os.fsync(file.fileno())
+        with self._explained("sync", relative), file:
+            syscalls.sync(file.fileno())
 
-    def sync_folder(self, relative: str) -> None:
-        path = self.root / relative if relative else self.root
-        with self._explained("sync the folder", path):
-            self._sync_folder(path)
-
-    @staticmethod
-    def _sync_folder(path: Path) -> None:
-        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    def open_or_create(self, relative: str) -> int:
+        """A descriptor for reading and writing, of the file that is there or of a new one, durably named."""
+        with self._explained("open", relative), self._beside(relative) as (folder, name):
+            try:
+                return os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            except FileNotFoundError:
+                handle = syscalls.create(name, folder=folder)
+            try:
+                self._sync(relative.rpartition("/")[0], folder)
+            except OSError:
+                os.close(handle)
+                raise
+            return handle
 
     def link(self, source: str, target: str) -> None:
         """Gives a sealed file a second name, replacing what stands there; durable after `sync_folder`."""
@@ -87,19 +173,23 @@ class Disk:
             return
         spare = f"{target}.tmp"
         self.remove(spare)
-        with self._explained("publish", self.root / target):
+        with (
+            self._explained("publish", target),
+            self._beside(source) as (there, old),
+            self._beside(target) as (here, new),
+        ):
             try:
-                os.link(self.root / source, self.root / spare, follow_symlinks=False)
+                syscalls.link(old, f"{new}.tmp", source_folder=there, target_folder=here)
             except OSError as error:
                 if error.errno not in _NO_LINKS:
                     raise
                 self._copy(source, spare)
-            os.replace(self.root / spare, self.root / target)
+            syscalls.rename(f"{new}.tmp", new, folder=here)
         self.remove(spare)  # still there where both were names of one file: then a rename does nothing
 
     def _copy(self, source: str, target: str) -> None:
         """For file systems without links."""
-        with self.create(target) as file, (self.root / source).open("rb") as original:
+        with self.create(target) as file, self.read(source) as original:
             while block := original.read(_HASH_BYTES):
                 self.write(file, block, target)
             self.close_durably(file, target)
@@ -110,38 +200,94 @@ class Disk:
         with self.create(spare) as file:
             self.write(file, content, spare)
             self.close_durably(file, spare)
-        with self._explained("replace", self.root / relative):
-            os.replace(self.root / spare, self.root / relative)
+        with self._explained("replace", relative), self._beside(relative) as (folder, name):
+            syscalls.rename(f"{name}.tmp", name, folder=folder)
         self.sync_folder(relative.rpartition("/")[0])
 
     def remove(self, relative: str) -> bool:
         """Whether there was something to remove."""
-        path = self.root / relative
-        with self._explained("remove", path):
+        with self._explained("remove", relative):
             try:
-                os.unlink(path)
+                with self._beside(relative) as (folder, name):
+                    syscalls.unlink(name, folder=folder)
             except FileNotFoundError:
                 return False
             return True
 
     def remove_empty_folder(self, relative: str) -> None:
-        try:
-            os.rmdir(self.root / relative)
-        except OSError:
-            return
+        with suppress(OSError), self._beside(relative) as (folder, name):
+            syscalls.remove_folder(name, folder=folder)
+            self._entered.discard(relative)
+
+    # --- reading
 
     def files(self, relative: str) -> list[str]:
         """Names of the files in a folder, sorted; none where there is no folder."""
-        path = self.root / relative
-        with self._explained("list", path):
+        with self._explained("list", relative):
             try:
-                return sorted(
-                    entry.name for entry in os.scandir(path) if not entry.is_dir(follow_symlinks=False)
-                )
+                with self._folder(relative) as handle, os.scandir(handle) as entries:
+                    return sorted(entry.name for entry in entries if not entry.is_dir(follow_symlinks=False))
             except FileNotFoundError:
                 return []
 
+    def size(self, relative: str) -> int:
+        """In bytes; -1 where there is no such file. StorageError where a link stands in its place."""
+        with self._explained("read", relative):
+            try:
+                with self._beside(relative) as (folder, name):
+                    found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            except FileNotFoundError:
+                return -1
+            if stat.S_ISLNK(found.st_mode):
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+            return found.st_size
+
+    def content(self, relative: str) -> bytes | None:
+        """Of a small file; None where no file of our own making stands."""
+        try:
+            with self._beside(relative) as (folder, name), self._opened(name, folder) as file:
+                return file.read()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                return None
+            with self._explained("read", relative):
+                raise
+
+    def read(self, relative: str) -> io.BufferedReader:
+        with self._explained("read", relative), self._beside(relative) as (folder, name):
+            return self._opened(name, folder)
+
+    @staticmethod
+    def _opened(name: str, folder: int) -> io.BufferedReader:
+        return open(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder), "rb")
+
     def sha256(self, relative: str) -> str:
-        path = self.root / relative
-        with self._explained("read", path), path.open("rb") as file:
+        with self._explained("read", relative), self.read(relative) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class _Written(io.RawIOBase):
+    """A file of a Disk under way. `write` takes all of a block or raises StorageError."""
+
+    def __init__(self, disk: Disk, handle: int, relative: str) -> None:
+        self._disk = disk
+        self._handle = handle
+        self._relative = relative
+
+    def fileno(self) -> int:
+        return self._handle
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, block: Any, /) -> int:
+        with self._disk._explained("write", self._relative):
+            syscalls.write_all(self._handle, block)
+        return memoryview(block).nbytes
+
+    def close(self) -> None:
+        if not self.closed:
+            os.close(self._handle)
+        super().close()
