@@ -4,6 +4,7 @@ import json
 import random
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harvester.dialects import Ask, Dialect, Page, load, names, reading_of, row_reader
+from harvester.dialects.request import RequestWriter
 from harvester.dialects.salvage import split
-from harvester.dialects.schema import Times
+from harvester.dialects.schema import Asking, Times
 from harvester.dialects.spans import spans
+from harvester.dialects.template import compiled, fill
 from harvester.dialects.times import TimeWriter
 from harvester.errors import BadPage, ConfigError, TransientError
 
@@ -1037,3 +1040,49 @@ def test_records_of_usual_pages_are_found_without_parsing_them_again(body: bytes
 def test_records_that_only_a_parser_can_tell_apart_are_left_to_it(body: bytes) -> None:
     count = len(msgspec.json.decode(body, type=_Listed).data)
     assert spans(body, "data", "_id", count) is None
+
+
+# --- requests are written into a form
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"from": "{start}", "to": "{end}", "n": "{limit}", "at": "{offset}", "by": "{order_by}"},
+        {"range": "{start}..{end}", "page": ["{limit}", "{offset}"], "said": 'a "{start}", {limit}'},
+        {"deep": {"list": [{"x": "{offset}"}, "{{start}}"]}, "filter": "{filter}"},
+        {"filter": "{filter}", "nothing": 1},
+    ],
+    ids=["values", "parts of texts", "deep", "no blanks"],
+)
+@pytest.mark.parametrize("filter", [None, 'é \ue000start\ue000 "x"'])
+def test_a_request_that_fills_a_form_is_the_one_that_is_written_anew(
+    body: dict[str, Any], filter: str | None
+) -> None:
+    declaration = replace(INTERACTIONS.declaration, request=Asking(method="POST", path="/rows", body=body))
+    writer = RequestWriter(declaration)
+    selection = replace(INTERACTIONS.selection, filter=filter)
+    for number in range(3):
+        for order_by in (None, "time"):
+            ask = replace(
+                ASK,
+                start=START + timedelta(milliseconds=500 * number),
+                offset=number * 1000,
+                limit=1000 - number,
+                order_by=order_by,
+            )
+            anew = RequestWriter(declaration).write(ask, selection)
+            assert writer.write(ask, selection) == anew
+            given = {"start": written(ask.start), "end": written(ask.end), "limit": ask.limit}
+            given |= {"offset": ask.offset, "order_by": order_by or selection.order_by, "filter": filter}
+            expected = fill(
+                compiled(body), given, lambda value: value if isinstance(value, str) else str(value)
+            )
+            assert json.loads(anew.body or b"") == expected
+
+
+def written(moment: datetime) -> str:
+    """As the interactions' API wants it: milliseconds where there are some."""
+    return moment.isoformat(timespec="milliseconds" if moment.microsecond else "seconds").replace(
+        "+00:00", "+0000"
+    )

@@ -1,8 +1,9 @@
 """Builds the request for a page: fills what the declaration's [request] says with what is asked."""
 
 import dataclasses
-from dataclasses import dataclass
-from typing import Any
+import re
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import orjson
 
@@ -11,6 +12,13 @@ from harvester.dialects.schema import Declaration
 from harvester.dialects.times import TimeWriter
 from harvester.dialects.values import Ask, Request
 from harvester.errors import ConfigError
+
+_BLANKS: Final = ("start", "end", "limit", "offset")
+_MARK: Final = "\ue000"
+"""Stands around a blank's name in a form: of private use, and written as it is in JSON."""
+_NAMED: Final = f"{_MARK}({'|'.join(_BLANKS)}){_MARK}"
+_BLANK: Final = re.compile(rf'(?<=[:,\[])"{_NAMED}"|{_NAMED}'.encode())
+"""A blank with its quotes is a value of its own: a quote inside a text would follow a backslash."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +35,20 @@ class Selection:
     """As the source writes it."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """A request with blanks where it differs from page to page; all else of it is filled in and written."""
+
+    selection: Selection
+    order_by: str | None
+    """As asked; what the selection says instead is filled in."""
+    request: Request
+    body: tuple[bytes, ...]
+    """Bytes and blanks in turn, beginning with bytes."""
+    blanks: tuple[tuple[str, bool], ...]
+    """What goes there, and whether it is a value of its own or a part of a text."""
+
+
 class RequestWriter:
     """Of one declaration; `places` are the parameters that its request has a place for."""
 
@@ -39,6 +61,15 @@ class RequestWriter:
         self._times = TimeWriter(declaration.time)
         self._is_exact = declaration.membership == "window"
         self.places = frozenset(template.parameters([self._body, self._query, self._headers]))
+        in_head = frozenset(template.parameters([self._query, self._headers]))
+        self._has_form = self._body is not None and not in_head & {
+            "start",
+            "end",
+            "limit",
+            "offset",
+            "order_by",
+        }
+        self._form: _Form | None = None
 
     def write(self, ask: Ask, selection: Selection) -> Request:
         if self._is_exact:
@@ -48,13 +79,44 @@ class RequestWriter:
                         f"{moment.isoformat()} cannot be asked for: the source's times are too coarse; "
                         "choose a span that begins and ends on a whole period"
                     )
-        given = {one.name: getattr(selection, one.name) for one in dataclasses.fields(selection)} | {
+        asked: dict[str, Any] = {
             "start": self._times.write(ask.start, up=False),
             "end": self._times.write(ask.end, up=True),
             "limit": ask.limit,
             "offset": ask.offset,
-            "order_by": ask.order_by or selection.order_by,
         }
+        if not self._has_form:
+            return self._written(selection, ask.order_by, asked)
+        form = self._form
+        if form is None or form.selection is not selection or form.order_by != ask.order_by:
+            form = self._form = self._formed(selection, ask.order_by)
+        if not form.blanks:
+            return self._written(selection, ask.order_by, asked)
+        parts = [form.body[0]]
+        for (name, is_whole), following in zip(form.blanks, form.body[1:], strict=True):
+            value = asked[name]
+            parts.append(orjson.dumps(value) if is_whole else orjson.dumps(_text(value))[1:-1])
+            parts.append(following)
+        return replace(form.request, body=b"".join(parts))
+
+    def _formed(self, selection: Selection, order_by: str | None) -> _Form:
+        """No blanks where somebody's filter holds the mark."""
+        without = self._written(selection, order_by, dict.fromkeys(_BLANKS, 0))
+        if _MARK.encode() in (without.body or b""):
+            return _Form(selection=selection, order_by=order_by, request=without, body=(), blanks=())
+        request = self._written(selection, order_by, {name: f"{_MARK}{name}{_MARK}" for name in _BLANKS})
+        pieces = _BLANK.split(request.body or b"")
+        bodies, blanks = [pieces[0]], []
+        for quoted, name, following in zip(*(iter(pieces[1:]),) * 3, strict=True):
+            blanks.append(((quoted or name).decode(), bool(quoted)))
+            bodies.append(following)
+        return _Form(
+            selection=selection, order_by=order_by, request=request, body=tuple(bodies), blanks=tuple(blanks)
+        )
+
+    def _written(self, selection: Selection, order_by: str | None, asked: dict[str, Any]) -> Request:
+        given = {one.name: getattr(selection, one.name) for one in dataclasses.fields(selection)} | asked
+        given["order_by"] = order_by or selection.order_by
         headers = [
             (name, self._header(name, value)) for name, value in self._filled(self._headers, given).items()
         ]

@@ -48,6 +48,14 @@ class TimeWriter:
             self._unit, self._is_bare = _UNITS[times.precision], times.offset == "none"
         else:
             self._unit, self._is_bare = _unit_of(pattern), _is_bare(pattern)
+        self._is_plain = (
+            times.format == "iso"
+            and times.zone == "UTC"
+            and not self._is_bare
+            and times.precision in ("ms", "auto")
+        )
+        """UTC to the millisecond: what is asked nearly always needs no arithmetic."""
+        self._offset = self._offset_text(timedelta())
 
     def is_exact(self, moment: datetime) -> bool:
         """Whether `moment` can be written without being moved."""
@@ -55,6 +63,10 @@ class TimeWriter:
 
     def write(self, moment: datetime, *, up: bool) -> str | int:
         """`up` where it is the end of a range."""
+        if self._is_plain and moment.tzinfo is UTC and not moment.microsecond % 1000:
+            if moment.microsecond or self._times.precision == "ms":
+                return moment.isoformat(timespec="milliseconds")[:-6] + self._offset
+            return moment.isoformat(timespec="seconds")[:-6] + self._offset
         wall, offset = self._placed(moment, up=up)
         if self._times.format in _EPOCH_UNITS:
             return (wall - _EPOCH) // self._unit
