@@ -17,8 +17,12 @@ import orjson
 
 from tests.benchmarks import machine, table
 from tests.benchmarks.checks import Wrong
+from tests.benchmarks.limits import LIMITS
 from tests.benchmarks.measure import Failed
-from tests.benchmarks.sections import SECTIONS, Order
+from tests.benchmarks.sections import SECTIONS as FIRST
+from tests.benchmarks.sections import Order
+
+SECTIONS = FIRST | LIMITS
 
 
 def main() -> int:

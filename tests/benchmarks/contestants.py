@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from tests.benchmarks.checks import Exact, check_bodies, check_lines
+from tests.benchmarks.checks import Digests, Exact, check_bodies, check_lines
 from tests.benchmarks.measure import Cost, cost_of
 from tests.benchmarks.server import Server
 
@@ -70,7 +70,8 @@ class Workshop:
         self.server = server
         self.folder = folder
         self.say = say
-        self.exact = Exact(server)
+        self.check: Callable[..., Digests] = Exact(server).check
+        """Of harvester's outputs; takes `start` and `end` as text."""
         self._numbers = itertools.count()
 
     def in_turn(self, contestants: Sequence[Contestant], rounds: int) -> dict[str, Runs]:
@@ -128,7 +129,7 @@ class Workshop:
             return [sys.executable, "-m", "harvester", "run", str(place / "job.toml")]
 
         def check(place: Path) -> None:
-            self.exact.check(place / "out", start=start.isoformat(), end=end.isoformat())
+            self.check(place / "out", start=start.isoformat(), end=end.isoformat())
 
         return Contestant(name=name, command=command, check=check, before=before)
 
