@@ -37,6 +37,10 @@ def hours(first: float, last: float) -> Span:
 
 MISCHIEF: Final[list[list[dict[str, Any]]]] = [
     [{"page_cap": 37}],
+    [{"page_cap": 43, "least": 11}],
+    [{"page_cap": 43, "least": 11, "per": "offset"}],
+    [{"page_cap": 43, "least": 11, "per": "request"}],
+    [{"page_cap": 43, "least": 11}, {"order": "ignored"}],
     [{"ends": "exclusive"}],
     [{"ends": "seconds"}],
     [{"order": "ignored"}],

@@ -125,25 +125,25 @@ def test_a_short_page_is_no_end_where_no_page_has_come_whole() -> None:
     assert read(server, limit=1000).records == 23
 
 
-def test_a_short_page_ends_the_window_once_a_longer_one_was_seen() -> None:
-    served = Served(limit=100)
-    read(FakeServer(evenly(30)), served=served)
+def test_a_short_page_is_no_end_where_longer_ones_have_come() -> None:
+    """The cap differs from window to window, and is no round number."""
+    served = Served(limit=1000)
+    assert read(FakeServer(evenly(1000)), limit=1000, served=served).records == 1000
+    server = FakeServer(evenly(438), cap=437)
+    assert read(server, limit=1000, served=served).records == 438
+    assert [ask.offset for ask in server.asks] == [0, 436, 437]
+
+
+def test_a_short_window_is_proven_by_one_more_request() -> None:
     server = FakeServer(evenly(17))
-    assert read(server, served=served).records == 17
+    assert read(server, limit=100).records == 17
+    assert [ask.offset for ask in server.asks] == [0, 16]
+
+
+def test_an_empty_window_is_proven_by_its_only_page() -> None:
+    server = FakeServer([])
+    assert read(server).records == 0
     assert len(server.asks) == 1
-
-
-def test_a_page_of_a_size_after_which_more_followed_is_no_end() -> None:
-    served = Served(limit=1000, whole_page=1000)
-    read(
-        FakeServer(evenly(500), cap=333), served=served
-    )  # 333 is learned to be a cap, by the round 500 that follows
-    served.note_more_followed(333)
-    assert read(FakeServer(evenly(700), cap=333), served=served).records == 700
-
-
-def test_a_round_page_is_no_end() -> None:
-    assert read(FakeServer(evenly(900), cap=500), served=Served(limit=1000, whole_page=1000)).records == 900
 
 
 def test_an_empty_page_where_the_anchor_must_stand_is_no_end() -> None:
@@ -156,7 +156,7 @@ def test_an_empty_page_where_the_anchor_must_stand_is_no_end() -> None:
 def test_the_second_page_begins_with_the_last_record_of_the_first() -> None:
     server = FakeServer(evenly(25))
     read(server)
-    assert [ask.offset for ask in server.asks] == [0, 9, 18]
+    assert [ask.offset for ask in server.asks] == [0, 9, 18, 24]
 
 
 @given(count=st.integers(11, 60), at=st.integers(1, 6), victim=st.integers(0, 59), seed=st.integers(0, 9))

@@ -1,10 +1,24 @@
 """A window becomes pages, with the proof that none is missing."""
 
 from harvester.pages.layer import Read
-from harvester.pages.reader import Pages, Turn, Unsorted
+from harvester.pages.reader import Pages, Turn
 from harvester.pages.rechecked import Rechecked
-from harvester.pages.seek import Seek
+from harvester.pages.seek import LEAST_PROOF, Seek
 from harvester.pages.served import Served
+from harvester.pages.stretches import GIVEN_UP_IN_A_ROW, Stretches, Unsorted
 from harvester.pages.walk import Verdict, Walk
 
-__all__ = ["Pages", "Read", "Rechecked", "Seek", "Served", "Turn", "Unsorted", "Verdict", "Walk"]
+__all__ = [
+    "GIVEN_UP_IN_A_ROW",
+    "LEAST_PROOF",
+    "Pages",
+    "Read",
+    "Rechecked",
+    "Seek",
+    "Served",
+    "Stretches",
+    "Turn",
+    "Unsorted",
+    "Verdict",
+    "Walk",
+]

@@ -1,14 +1,23 @@
 """A stretch read by time: each request begins where the records of the page before ended. Pure.
 
-Ordered by date, a full page says that everything before its last record has come; so the next request
-begins there, without an offset, and nothing that moves underneath can hide a record between two pages. A
-page is never thrown away, and only the last one of a stretch is not full.
+Ordered by date, a page says that everything before its last record has come, however short it is. So the
+next request begins there, and nothing that moves underneath can hide a record between two pages. It reaches
+to the end of the next window: what a page may have left out of one window stands first on the page of the
+next, and a page with nothing new is no reason to go on from anywhere else. Only the end of the stretch has to
+be proven:
 
-It holds where the server keeps the order that it is asked for, which is proven before the first page is
-built upon (`proves_order`): rows that come in order by chance, with a straggler behind them, would lose
-that straggler.
+* by an empty page: there is nothing in its range;
+* by a record from behind the end: the last requests reach a little further, so that there mostly is one;
+* else by the last record of the page before (the anchor), asked for by its offset, with nothing behind it.
+
+It holds where the server keeps the order that it is asked for, which is proven before the first page is built
+upon (`proves_order`): rows that come in order by chance, with a straggler behind them, would lose that
+straggler. As long as rows were too few to prove it, a page is the whole of its range where nothing stands
+behind its anchor.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import Enum
 from itertools import pairwise
@@ -27,31 +36,72 @@ class Step(Enum):
     MORE = "more"
     END = "end"
     STUCK = "stuck"
-    """One instant, with the second around it, holds more than a page: it has to be walked by offset."""
+    """What stands at this instant, or in the second around it, cannot be told by time: it has to be walked by
+    offset."""
     UNSORTED = "unsorted"
 
 
 class Seek:
-    def __init__(self, stretch: Span, *, widen: timedelta, served: Served, order_by: str) -> None:
+    """`ask` says what to request, `take` judges the page. `cuts` are the ends of windows in the stretch: once
+    the server is known to keep its order, requests reach from one to the next."""
+
+    def __init__(
+        self,
+        stretch: Span,
+        *,
+        widen: timedelta,
+        served: Served,
+        order_by: str,
+        cuts: Sequence[datetime] = (),
+        beyond: timedelta = timedelta(0),
+    ) -> None:
         self._widen = widen
+        self._beyond = max(widen, beyond)
         self._served = served
         self._order_by = order_by
+        self._cuts = cuts
+        self._longest: timedelta | None = None
+        """What a request may reach over, where the server fails on more."""
+        self._failed_on: timedelta | None = None
+        """The shortest reach that failed from where reading goes on."""
+        self._is_careful = False
+        """Whether each reach is proven by itself, since what follows fails."""
         self._edge: set[tuple[Key, str]] = set()
         """Keys and versions that have come at the very instant of `position`."""
         self._items = 0
         """Of the page before."""
-        self.trusts_order = False
-        """Whether what `take` said of the last page holds only where the server keeps the order asked for."""
+        self._asked: Ask
+        self._reached_to = stretch.start
+        """How far the page before was to reach."""
+        self._offset = 0
+        """Where the next request asks by offset for the anchor and what stands behind it; 0: it asks by time.
+        """
+        self._anchor: Key | None = None
+        """None where the page before held but one record: it is asked for what stands behind that."""
+        self._before: list[Key] = []
+        """Keys of the page before."""
+        self._listed: set[Key] = set()
+        """Keys on the pages of the range that is walked by offset."""
+        self.came = 0
+        """Records that were new."""
         self.position = stretch.start
         """Everything before it has come."""
         self.end = stretch.end
         self.until = stretch.end
-        """How far the next request reaches: nearer than `end` where the server fails on long ranges."""
+        """How far the next request reaches."""
+        if served.order_kept:
+            self._reach_on(stretch.start)
+
+    @property
+    def is_by_offset(self) -> bool:
+        return self._offset > 0
 
     def ask(self) -> Ask:
+        if self._offset:
+            return replace(self._asked, limit=self._served.limit, offset=self._offset)
         self._asked = Ask(
             start=self.position - self._widen,
-            end=self.until + self._widen,
+            end=self.until + (self._beyond if self.until >= self.end else self._widen),
             limit=self._served.limit,
             offset=0,
             order_by=self._order_by,
@@ -64,52 +114,172 @@ class Seek:
 
     def take(self, page: Page) -> tuple[Step, list[Row]]:
         """The step, and the rows that are new; rows beyond the stretch are among them."""
-        rows = page.rows
-        items = len(rows) + len(page.rejects)
-        self.trusts_order = not self._served.is_last(items)
-        if self.trusts_order and any(one[0] > other[0] for one, other in pairwise(rows)):
+        if self._offset:
+            return self._take_by_offset(page)
+        rows, items = page.rows, len(page.rows) + len(page.rejects)
+        if not rows:
+            return (Step.UNSORTED, []) if items else (self._prove(), [])
+        if not self._served.order_kept:
+            return self._take_unproven(page)
+        if not _ascends([row[0] for row in rows]):
             return Step.UNSORTED, []
         fresh = [
             row
             for row in rows
             if row[0] > self.position or (row[0] == self.position and (row[1], row[2]) not in self._edge)
         ]
-        if self._items and fresh:
-            self._served.note_more_followed(self._items)
-        self._items = items
-        if not self.trusts_order or (rows and rows[-1][0] >= self.until):
-            return self._reached(), fresh
-        if not rows or rows[-1][0] <= self.position:
-            return Step.STUCK, fresh
-        self.move_to(rows[-1][0])
-        self._edge = {(row[1], row[2]) for row in rows if row[0] == self.position}
+        self._note(items, fresh)
+        if rows[-1][0] >= self.until:
+            return self._pass(rows), fresh
+        is_cut = items >= self._served.limit
+        moved = rows[-1][0] > self.position
+        self._advance(rows)
+        if is_cut and moved:
+            return Step.MORE, fresh
+        if not is_cut and self.until < self.end and not self._is_careful:
+            self._reach_on(self.until)
+            return Step.MORE, fresh
+        if items == 1 and not fresh and self._served.offset_ignored:
+            return self._prove(), fresh  # nobody cuts pages to one
+        return self._look_behind(page), fresh
+
+    def _take_unproven(self, page: Page) -> tuple[Step, list[Row]]:
+        """Too few rows to tell whether the order is kept."""
+        items = len(page.rows) + len(page.rejects)
+        self._note(items, page.rows)
+        if items >= self._served.limit or page.rejects:
+            return Step.UNSORTED, []
+        return self._look_behind(page), page.rows
+
+    def _take_by_offset(self, page: Page) -> tuple[Step, list[Row]]:
+        """Nothing but the anchor, or what the page before left out.
+
+        Doubles, and ties in another order, show as rows that were listed before.
+        """
+        rows = page.rows
+        if not rows and not page.rejects and self._anchor is None:
+            return self._prove(), []
+        if page.rejects or not rows or rows[0][1] != self._anchor:
+            self._served.offset_ignored |= len(rows) > 1 and [row[1] for row in rows] == self._before
+            return self.distrust_offset(), []
+        fresh = rows[1:]
+        if not fresh:
+            return self._prove(), []
+        if not self._served.order_kept or not _ascends([row[0] for row in rows]):
+            return Step.UNSORTED, []
+        if any(row[1] in self._listed for row in fresh):
+            return self.distrust_offset(), []
+        self._note(len(rows), fresh)
+        if rows[-1][0] >= self.until:
+            return self._pass(rows), fresh
+        moved = rows[-1][0] > self.position
+        self._advance(rows)
+        if not moved:
+            return self._look_behind(page), fresh
+        self._offset = 0
         return Step.MORE, fresh
 
-    def _reached(self) -> Step:
+    def distrust_offset(self) -> Step:
+        """The offset did not lead to the anchor: the same is asked for by time, or by a walk where it was."""
+        self._offset = 0
+        if not self._served.order_kept:
+            return Step.UNSORTED
+        return Step.MORE if self._asked.start < self.position - self._widen else Step.STUCK
+
+    def _look_behind(self, page: Page) -> Step:
+        """Asks for the anchor by its offset with the next request."""
+        if self._served.offset_ignored:
+            return self.distrust_offset()
+        items = len(page.rows) + len(page.rejects)
+        if not self._offset:
+            self._listed = set()
+        self._before = [row[1] for row in page.rows]
+        self._listed.update(self._before)
+        self._anchor = page.rows[-1][1] if items > 1 else None
+        self._offset += max(1, items - 1)
+        return Step.MORE
+
+    def _note(self, items: int, fresh: list[Row]) -> None:
+        """A page was cut where a record follows inside the range that it was to cover."""
+        if 0 < self._items < self._served.limit and fresh and fresh[0][0] < self._reached_to:
+            self._served.note_more_followed(self._items)
+        self._items = items
+        self._reached_to = self.until
+        self.came += len(fresh)
+
+    def _advance(self, rows: list[Row]) -> None:
+        at = rows[-1][0]
+        if at > self.position:
+            self.position = at
+            self._edge = set()
+        self._edge |= {(row[1], row[2]) for row in rows if row[0] == self.position}
+
+    def _pass(self, rows: list[Row]) -> Step:
+        """A record from behind the reach has come, so all before it."""
+        self._offset = 0
         if self.until >= self.end:
             self.position = self.end
             return Step.END
+        self._advance(rows)
+        self._reach_on(self.position)
+        return Step.MORE
+
+    def _prove(self) -> Step:
+        """Nothing follows up to where the request reached."""
+        if self.until >= self.end:
+            self.position = self.end
+            return Step.END
+        if self._longest is not None and (not self._failed_on or 2 * self._longest < self._failed_on):
+            self._longest *= 2
         self.move_to(self.until)
         return Step.MORE
 
+    def _reach_on(self, after: datetime) -> None:
+        """The next request reaches to the cut that follows."""
+        until = next((cut for cut in self._cuts if cut > after), self.end)
+        if self._longest is not None:
+            until = min(until, self.position + self._longest)
+        self.until = min(until, self.end)
+
     def move_to(self, position: datetime) -> None:
-        """Goes on from here: what lies before has come, or has been given up."""
+        """Goes on from here: what lies before has come."""
         self.position = position
         self._edge = set()
+        self._offset = self._items = 0
         if self.until <= position:
-            self.until = self.end
+            self._reach_on(position)
+
+    def skip_to(self, position: datetime) -> None:
+        """Goes on from here, what lies before was given up. Reaches grow again with each that comes."""
+        self._failed_on = None
+        self.move_to(position)
 
     def trim(self, end: datetime) -> None:
         """Gives the rest of the stretch back; never what has come already."""
         self.end = self.until = max(end, self.position)
+        self._offset = 0
+
+    def stop(self) -> None:
+        """Gives back the windows of the stretch of which nothing has come."""
+        cut = next((cut for cut in self._cuts if cut > self.position), self.end)
+        if cut < self.end:
+            self.trim(cut)
 
     def halve(self, floor: timedelta) -> bool:
-        """Reaches half as far with the next request; whether it was longer than `floor`."""
+        """Reaches half as far with the next request, or to the end of the window under way where it reached
+        over that; whether it was longer than `floor`."""
+        self._offset = 0
+        self._is_careful = True
+        cut = next((cut for cut in self._cuts if cut > self.position), self.end)
+        if cut < self.until:
+            self.until = cut
+            return True
         length = self.until - self.position
         if length <= floor:
             return False
-        half = timedelta(milliseconds=max(1, length // timedelta(milliseconds=2)))
-        self.until = self.position + half
+        self._failed_on = length
+        self._longest = timedelta(milliseconds=max(1, length // timedelta(milliseconds=2)))
+        self.until = self.position + self._longest
         return True
 
 

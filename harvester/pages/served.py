@@ -1,12 +1,10 @@
 """What a run has seen the server do, shared by all that read pages."""
 
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+
+import anyio
 
 from harvester.dialects import Page
-
-_ROUND: Final = 50
-"""Caps are round numbers: a page of 500 is never the end by its size."""
 
 
 @dataclass(slots=True)
@@ -25,12 +23,19 @@ class Served:
     """Good pages, at least an empty one."""
     records: int = 0
     """Valid records among them."""
+    given_up: int = 0
+    """Requests that failed on every try since the last good page."""
     offset_ignored: bool = False
     order_kept: bool | None = None
     """Whether rows come in the order that was asked for; None until it was tried."""
+    order_trials: int = 0
+    """How often the rows did not tell."""
+    proving: anyio.Lock = field(default_factory=anyio.Lock)
+    """One reader at a time proves the order, the others wait for what it finds."""
 
     def note(self, page: Page) -> None:
         self.pages += 1
+        self.given_up = 0
         self.records += len(page.rows)
         if len(page.rows) + len(page.rejects) > self.whole_page:
             different = len({row[1] for row in page.rows}) + len(page.rejects)
@@ -40,13 +45,3 @@ class Served:
         if self.caps is None:
             self.caps = set()
         self.caps.add(items)
-
-    def is_last(self, items: int) -> bool:
-        """Whether a page of so many items proves the end by being short."""
-        if items == 0:
-            return True
-        return (
-            items < min(self.whole_page, self.limit)
-            and items % _ROUND != 0
-            and items not in (self.caps or ())
-        )

@@ -5,7 +5,8 @@ not stand there, rows moved underneath and the pass is worth nothing. So the row
 neighbouring positions from the first to the last; if no record stands among them twice, each position was
 another record, and all have come, whatever the order did between two pages. Where one does stand twice,
 either the source holds it twice, or another one slipped away in its place: only a second pass that goes the
-same way tells (`Verdict.DOUBLED`).
+same way tells (`Verdict.DOUBLED`). The end is an empty page where nothing has come, or a page with nothing
+but the anchor: a short page may have been cut.
 """
 
 from array import array
@@ -29,7 +30,8 @@ class Verdict(Enum):
     MORE = "more"
     END = "end"
     DOUBLED = "doubled"
-    """The end, but a record came on two pages; compare `signature` with that of another pass."""
+    """The end, but a record came on two pages, or two pages did not overlap; compare `signature` with that of
+    another pass."""
     MOVED = "moved"
     REPEATED = "repeated"
 
@@ -73,16 +75,27 @@ class Walk:
         self._anchor: Key | None = None
         self._before: frozenset[Key] = frozenset()
         """Keys of the page before."""
+        self._listed: list[Key] = []
+        """The same, in their order."""
         self._slack = 0
         """Rows that may stand before the anchor: doubles and rejects of the page before blur its position."""
         self._items = 0
         """Of the page before."""
+        self._rejects: set[bytes] = set()
+        self._is_begun = False
+        self._is_blind = False
+        """Whether rows may have moved unseen, since two pages do not overlap."""
         self._hashes = array("q")
         """One for each position of the pass, but for doubles inside one answer, which nobody can mistake."""
 
     @property
     def positions(self) -> int:
         return len(self._hashes)
+
+    @property
+    def page_rows(self) -> int:
+        """Of the page before."""
+        return len(self._listed)
 
     @property
     def signature(self) -> int:
@@ -102,13 +115,19 @@ class Walk:
         rows = page.rows
         items = len(rows) + len(page.rejects)
         if self._anchor is None:
-            return (self._ended(), []) if items == 0 else self._go_on(page, rows, 0)
+            if items == 0:
+                return self._ended(), []
+            if not rows and self._rejects.issuperset(one.raw for one in page.rejects):
+                return self._ended(), []  # the server adds them to every page
+            self._is_blind = self._is_blind or self._is_begun
+            self._is_begun = True
+            return self._go_on(page, rows, 0)
         if items == 0:
             return Verdict.MOVED, []  # where the anchor must stand, nothing stands
         place = next((i for i, row in enumerate(rows[: self._slack + 1]) if row[1] == self._anchor), -1)
         if place < 0:
-            keys = frozenset(row[1] for row in rows)
-            return (Verdict.REPEATED if keys == self._before else Verdict.MOVED), []
+            is_repeated = bool(rows) and [row[1] for row in rows] == self._listed
+            return (Verdict.REPEATED if is_repeated else Verdict.MOVED), []
         if any(row[1] not in self._before for row in rows[:place]):
             return Verdict.MOVED, []
         return self._go_on(page, rows[place + 1 :], place + 1)
@@ -127,11 +146,12 @@ class Walk:
             if key not in self._before:
                 last = key
                 new += 1
-        if new and self._items:
+        if new and 0 < self._items < self._served.limit:
             self._served.note_more_followed(self._items)
         self._items = items
-        if self._served.is_last(items):
-            return self._ended(), fresh
+        self._rejects |= {one.raw for one in page.rejects}
+        if items == first == 1:
+            return self._ended(), []
         keys = frozenset(row[1] for row in page.rows)
         if new == 0:
             self._step_over(page, items)
@@ -142,17 +162,20 @@ class Walk:
             self._position += max(first - 1, 0) + new - (first == 0)
             self._anchor, self._slack = last, len(page.rejects) + len(fresh) - new
         self._before = keys
+        self._listed = [row[1] for row in page.rows]
         return Verdict.MORE, fresh
 
     def _step_over(self, page: Page, items: int) -> None:
         """A whole page of doubles or rejects proves nothing, and asking from its anchor would bring it
         again.
         """
-        if page.rows and items > 1:
+        if page.rows and items > 1 and not page.rejects:
             self._position += items - 1
             self._anchor, self._slack = page.rows[-1][1], len(page.rejects)
         else:
             self._position, self._anchor, self._slack = self._position + items, None, 0
 
     def _ended(self) -> Verdict:
-        return Verdict.END if len(set(self._hashes)) == len(self._hashes) else Verdict.DOUBLED
+        if self._is_blind or len(set(self._hashes)) < len(self._hashes):
+            return Verdict.DOUBLED
+        return Verdict.END

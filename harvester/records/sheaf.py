@@ -1,12 +1,13 @@
-"""A stretch of time becomes the batches of the windows in it: one for each partition, cut where reading
-failed.
+"""A stretch of time becomes the batches of the windows in it: those that were planned, else one for each
+partition; cut where reading failed.
 
 A stretch is as long as its records make it, so its windows are known only when it has been read. They tile
 it: each instant of the stretch lies in a window that is whole or in one that was given up, with the error
 that says why.
 """
 
-from collections.abc import Callable, Iterable
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -37,7 +38,10 @@ class Sheaf:
         dialect: Dialect,
         held: Held,
         spill_path: Callable[[], Path],
+        cuts: Sequence[datetime] = (),
     ) -> None:
+        """`cuts` are the ends of the windows in the stretch, in order."""
+        self._cuts = cuts
         self._partition_of = partition_of
         self._dialect = dialect
         self._held = held
@@ -56,9 +60,9 @@ class Sheaf:
         self.outside = 0
 
     def windows(self, start: datetime, end: datetime) -> Iterable[Window]:
-        """`start` to `end`, cut at the edges of partitions."""
+        """`start` to `end`, cut at the edges of windows and partitions."""
         while start < end:
-            edge = min(end, self._partition_of(start).end)
+            edge = min(end, self._cut_after(start), self._partition_of(start).end)
             yield Window(start=start, end=edge)
             start = edge
 
@@ -100,11 +104,20 @@ class Sheaf:
             if gather.window.contains(moment):
                 return gather
         partition = self._partition_of(moment)
-        window = Window(start=max(self._begun, partition.start), end=min(self._end, partition.end))
+        at = bisect_right(self._cuts, moment)
+        before = self._cuts[at - 1] if at else self._begun
+        window = Window(
+            start=max(self._begun, before, partition.start),
+            end=min(self._end, self._cut_after(moment), partition.end),
+        )
         gather = Gather(window, dialect=self._dialect, held=self._held, spill_path=self._spill_path)
         gather.begin(window)
         self._gathers.append(gather)
         return gather
+
+    def _cut_after(self, moment: datetime) -> datetime:
+        at = bisect_right(self._cuts, moment)
+        return self._cuts[at] if at < len(self._cuts) else self._end
 
     def trim(self, end: datetime) -> None:
         """The stretch ends here; nothing that was kept lies behind it."""
@@ -139,6 +152,13 @@ class Sheaf:
         self._closed.append(gather)
         self._begun = window.end
         return gather
+
+    def lose(self, window: Window, error: str) -> None:
+        """The window of the last `gather` could not be had."""
+        gather = self._closed.pop()
+        assert isinstance(gather, Gather)
+        gather.discard()
+        self._closed.append((window, error))
 
     async def batches(self) -> list[Batch | tuple[Window, str]]:
         """All windows of the stretch in order: a batch, or the window and why it failed."""

@@ -37,7 +37,7 @@ from harvester.events import DrainBegan, Emit, RunStarted, nobody
 from harvester.job import Job, Outcome
 from harvester.ledger import Gap, Ledger, home_of
 from harvester.output import Output
-from harvester.pages import Pages, Rechecked, Served
+from harvester.pages import Pages, Rechecked, Served, Stretches
 from harvester.pseudonyms import tell_never_seen
 from harvester.records import Held
 from harvester.scheduler.asked import Asked, begin, look_at_clock
@@ -242,15 +242,19 @@ class Harvest:
                 asking.cancel_scope.cancel()
 
     def _fetcher(self, output: Output, layer: Layer[Ask, Page]) -> Fetcher:
+        dialect, served, emit = self._job.dialect, self._served, self._emit
+        pages = Pages(layer, dialect=dialect, served=served, emit=emit)
         return Fetcher(
             self._job,
-            Pages(layer, dialect=self._job.dialect, served=self._served, emit=self._emit),
+            pages,
+            Stretches(layer, pages, dialect=dialect, served=served, emit=emit),
             served=self._served,
             density=self._density,
             held=self._held,
             spill_path=lambda: self._spill_path(output),
             clock=self._clock,
             emit=self._emit,
+            is_drained=lambda: self._drain_reason is not None,
         )
 
     def _spill_path(self, output: Output) -> Path:

@@ -1,8 +1,10 @@
 """The plan: what is not yet done, in the order of time, one step after another.
 
-With a fixed resolution the steps are windows. With Auto they are stretches that hold some pages each, sized
-by the density of what has come so far; the first one ends where it shows how dense the records are. The
-plan is made while the run goes on and is never held whole: ten years of quarter hours cost no memory.
+With a fixed resolution the steps are lots of neighbouring windows, which are read by time, one after the
+other, so that each proves the one before; or single windows where the server keeps no order. With Auto they
+are stretches that hold some pages each, sized by the density of what has come so far; the first one ends
+where it shows how dense the records are. The plan is made while the run goes on and is never held whole: ten
+years of quarter hours cost no memory.
 """
 
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -15,13 +17,17 @@ from anyio import to_thread
 from harvester import windows
 from harvester.job import Job
 from harvester.ledger import Ledger
-from harvester.pages import Served
+from harvester.pages import LEAST_PROOF, Served
 from harvester.scheduler.steps import Planned, Sizing
 from harvester.windows import Partition, Resolution, Span, Window
 
 STRETCH_PAGES: Final = 8
 """Pages in a stretch, on average. Only the last of them is not full, so more would spare requests; fewer
 let more tasks share a short span, and cost less when a run is killed.
+"""
+LOT_WINDOWS: Final = 8
+"""Most windows in a lot. Its end has to be proven, so more would spare requests; fewer let more tasks share a
+short span.
 """
 _ANYWHERE: Final = timedelta(days=36_500)
 
@@ -88,8 +94,39 @@ class Planner:
                         yield step
         else:
             for partition in self._partitions():
-                for window in await to_thread.run_sync(self._missing, partition):
-                    yield Planned(number=next(self._numbers), partition=partition, window=window)
+                windows_left = await to_thread.run_sync(self._missing, partition)
+                while windows_left:
+                    lot = self._lot(windows_left)
+                    yield self._planned(partition, lot)
+                    windows_left = windows_left[len(lot) :]
+
+    def _planned(self, partition: Partition, lot: list[Window]) -> Planned:
+        number = next(self._numbers)
+        if not self._is_read_by_time():
+            return Planned(number=number, partition=partition, window=lot[0])
+        return Planned(
+            number=number,
+            stretch=Span(start=lot[0].start, end=lot[-1].end),
+            cuts=tuple(window.end for window in lot),
+        )
+
+    def _is_read_by_time(self) -> bool:
+        dialect = self._job.dialect
+        if dialect.paging == "none" or dialect.membership == "window" or self._served.limit < LEAST_PROOF:
+            return False
+        return self._served.order_kept is not False
+
+    def _lot(self, left: list[Window]) -> list[Window]:
+        """The next windows that are read as one: neighbours with some pages in all, as far as is known."""
+        most = 1
+        page = min(self._served.limit, self._served.whole_page or self._served.limit)
+        length = self._density.length_of(STRETCH_PAGES * page)
+        if length is not None and self._is_read_by_time():
+            most = max(1, min(LOT_WINDOWS, length // (left[0].end - left[0].start)))
+        lot = left[:1]
+        while len(lot) < min(most, len(left)) and left[len(lot)].start == lot[-1].end:
+            lot.append(left[len(lot)])
+        return lot
 
     def _partitions(self) -> Iterator[Partition]:
         by, zone = self._job.output.partition_by, self._job.time_zone
@@ -117,7 +154,7 @@ class Planner:
     async def _stretches(self, gap: Span) -> AsyncIterator[Planned]:
         cursor = gap.start
         while cursor < gap.end:
-            if self._served.order_kept is False:
+            if not self._is_read_by_time():
                 for window in self._cut(Span(start=cursor, end=gap.end), Resolution.HOUR):
                     partition = windows.partition_of(
                         window.start, self._job.output.partition_by, self._job.time_zone

@@ -27,14 +27,16 @@ class Sizing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """A window to read, or a stretch that is cut into windows when it has been read. With neither it stands
-    for a partition that a killed run sealed and did not publish.
+    """A window to read, or a stretch that is cut into windows when it has been read: into those that end at
+    `cuts`, where they are given. With neither it stands for a partition that a killed run sealed and did not
+    publish.
     """
 
     number: int
     partition: Partition | None = None
     window: Window | None = None
     stretch: Span | None = None
+    cuts: tuple[datetime, ...] = ()
     sizing: Sizing | None = None
 
 

@@ -74,7 +74,11 @@ KINDS: dict[str, Kind] = {
     "gzip_bomb": Kind("a small gzip body that becomes so many MiB of JSON", int),
     "oversize": Kind("a page with so many MiB of white space before its end", int),
     # what a request means
-    "page_cap": Kind("at most so many rows, without a word", int),
+    "page_cap": Kind(
+        "at most so many rows, without a word; with `least` drawn from there on per window, offset, request",
+        int,
+        {"least": 0, "per": "window"},
+    ),
     "limit_refused": Kind("400 where Limit is larger", int),
     "limit_ignored": Kind("this many rows whatever Limit says", int),
     "more_than_limit": Kind("so many rows more than Limit", int),

@@ -13,7 +13,7 @@ import orjson
 
 from . import spoil
 from .datasets import FIELDS, PATHS, QUEUES_PATH, TIME_ZONES_PATH, Datasets, queues_body, time_zones_body
-from .faults import Fault
+from .faults import Fault, draw
 from .people import QUEUES, TIME_ZONES
 from .query import BadRequest, Query, parse, project
 from .rows import MOVING, Rows
@@ -84,7 +84,7 @@ class Service:
         entry: dict[str, Any],
         written: datetime,
     ) -> list[Part]:
-        limit, offset = self._cut(query, struck)
+        limit, offset = self._cut(query, struck, number)
         rows = self.rows.selected(table, query, self._settings.ends, struck, number)
         if any(name in struck for name in MOVING):
             self.rows.move(table, rows, offset, struck, round(written.timestamp() * 1000))
@@ -106,7 +106,7 @@ class Service:
             records.append(record)
         return [b",".join(records)]
 
-    def _cut(self, query: Query, struck: Mapping[str, Fault]) -> tuple[int, int]:
+    def _cut(self, query: Query, struck: Mapping[str, Fault], number: int) -> tuple[int, int]:
         """Limit and Offset as this server takes them."""
         limit, offset = query.limit or self._settings.default_limit, query.offset
         if (fault := struck.get("limit_refused")) and limit > fault.value:
@@ -120,12 +120,25 @@ class Service:
             raise Refused(int(longest.options["code"]), "the range is too long")
         limit = min(limit, self._settings.page_cap)
         if fault := struck.get("page_cap"):
-            limit = min(limit, fault.value)
+            limit = min(limit, self._cap(fault, query, number))
         if fault := struck.get("limit_ignored"):
             limit = fault.value
         if fault := struck.get("more_than_limit"):
             limit += fault.value
         return limit, 0 if "offset_ignored" in struck else offset
+
+    def _cap(self, fault: Fault, query: Query, number: int) -> int:
+        """The largest page that this request gets."""
+        least, most = int(fault.options["least"]), int(fault.value)
+        if not least:
+            return most
+        subjects: dict[str, object] = {
+            "window": (query.start_us, query.end_us),
+            "offset": (query.start_us, query.end_us, query.offset),
+            "request": number,
+        }
+        drawn = draw(self._settings.seed, "page_cap", subjects[fault.options["per"]])
+        return least + int(drawn * (most - least + 1))
 
 
 class Refused(Exception):

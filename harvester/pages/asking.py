@@ -1,0 +1,58 @@
+"""One page: asked for smaller where the server refuses it, or told to be beyond reach in one piece."""
+
+from collections.abc import Callable
+from typing import Final
+
+from harvester.dialects import Ask, Page
+from harvester.errors import ContractBroken, Rejected, SourceError
+from harvester.pages.served import Served
+from harvester.transport import Layer
+from harvester.windows import Window
+
+_SMALLER_MAY_PASS: Final = {400, 413, 414, 422}
+
+
+class Split(Exception):
+    """This part cannot be read in one piece; `reason` is raised where it cannot be halved either."""
+
+    def __init__(self, asked: int, reason: SourceError) -> None:
+        super().__init__()
+        self.asked = asked
+        self.reason = reason
+
+
+class Asking:
+    """Sends what a walk or a stretch asks for, and notes in `served` what comes."""
+
+    def __init__(self, layer: Layer[Ask, Page], served: Served) -> None:
+        self._layer = layer
+        self._served = served
+
+    async def page(self, ask: Callable[[], Ask], part: Window, asked: int = 0) -> Page:
+        """`asked` requests were sent for the part before. Raises Split where no smaller page can help."""
+        served = self._served
+        while True:
+            limit = served.limit
+            try:
+                page = await self._layer.send(ask())
+            except Rejected as error:
+                if error.status_code not in _SMALLER_MAY_PASS:
+                    raise
+                good = served.pages > 0
+                if not good and limit > 1:
+                    if limit == served.limit:
+                        served.limit = limit // 2
+                    continue
+                cured = SourceError(str(error)) if good else ContractBroken(str(error))
+                raise Split(asked + 1, cured) from error
+            served.note(page)
+            if page.rejects and not served.records:
+                raise ContractBroken(
+                    f"{named(part)}: no record has the declared key and date ({page.rejects[0].reason}); "
+                    "check [source] dialect and date_field"
+                )
+            return page
+
+
+def named(window: Window) -> str:
+    return f"window {window.start.isoformat()} to {window.end.isoformat()}"
