@@ -153,7 +153,7 @@ class Walk:
         if items == first == 1:
             return self._ended(), []
         keys = frozenset(row[1] for row in page.rows)
-        if new == 0:
+        if new == 0 or (len(keys) == 1 < items and not page.rejects):
             self._step_over(page, items)
         elif len(keys) == 1:
             # Pages of one record cannot overlap: from the anchor on, the same page would come again.
