@@ -13,7 +13,7 @@ from harvester import windows
 from harvester.errors import StorageError
 from harvester.events import Event, ShardSealed
 from harvester.ledger import SCHEMA_VERSION, Ledger, home_of, read_status, schema
-from harvester.scheduler import Harvest
+from harvester.scheduler import Harvest, planning
 from harvester.verify import verify
 from harvester.windows import Span
 from tests.harvesting import SPAN, World, digests, hours, live, manifest
@@ -104,8 +104,11 @@ def test_a_step_that_fails_leaves_the_ledger_before_it(
     assert version_of(tmp_path) == SCHEMA_VERSION
 
 
-def test_a_manifest_calls_nothing_proven_that_is_only_staged(tmp_path: Path) -> None:
+def test_a_manifest_calls_nothing_proven_that_is_only_staged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A reader that goes by it would miss the records and believe that there were none."""
+    monkeypatch.setattr(planning, "LOT_WINDOWS", 1)
 
     async def story(world: World) -> None:
         output = {"shard_bytes": 20_000, "partition_by": "month"}

@@ -9,7 +9,7 @@ import pytest
 
 from harvester import events
 from harvester.ledger import Ledger, home_of
-from harvester.scheduler import Harvest
+from harvester.scheduler import Harvest, planning
 from harvester.shards.disk import Disk
 from harvester.verify import verify
 from harvester.windows import Span
@@ -189,7 +189,8 @@ def test_the_damaged_generation_stands_until_one_covers_what_it_covered(tmp_path
         world.simulator.set_faults([])
         windows_asked(world)
         assert (await world.run(output=SMALL)).exit_code == 0  # the flag is not needed to go on
-        assert windows_asked(world) == hours_of(1, 11)  # the fault touched the window before noon as well
+        before_noon = late.start - timedelta(minutes=15)  # the fault touched the quarter before noon as well
+        assert windows_asked(world) == {before_noon, *hours_of(1, 12)}
         assert digests(world.out) == wanted
         assert generations(world.out)["2024-01-02"] == 2
         assert verify(world.out).is_good
@@ -233,7 +234,11 @@ def test_a_path_that_stays_the_same_is_no_garbage_between_seal_and_publication(t
         assert ledger.garbage() == ["new"]
 
 
-def test_what_was_staged_and_is_damaged_is_fetched_again(tmp_path: Path) -> None:
+def test_what_was_staged_and_is_damaged_is_fetched_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "LOT_WINDOWS", 1)
+
     async def story(world: World) -> None:
         async def cut_short(harvest: Harvest) -> None:
             await world.until(lambda: any(isinstance(event, events.ShardSealed) for event in world.heard))

@@ -8,7 +8,7 @@ from typing import Any, Final
 from harvester.output.assembly import Assembly
 from harvester.output.folder import Output
 from harvester.pages.reader import Pages
-from harvester.pages.served import Served
+from harvester.pages.seek import Seek, Step
 from harvester.pages.walk import Walk
 from harvester.records.gather import Batch, Gather
 from harvester.scheduler.fetching import Fetcher
@@ -56,9 +56,15 @@ def _first_version(self: Gather, one: Any, other: Any) -> Any:
     return one
 
 
-def _short_is_last(self: Served, items: int) -> bool:
-    """A page that is not full is the end."""
-    return items < self.limit
+def _short_is_last(whole: Callable[..., Any]) -> Callable[..., Any]:
+    def take(self: Seek, page: Any) -> Any:
+        """A page that is not full is the end."""
+        step, fresh = whole(self, page)
+        if step is Step.MORE and self.is_by_offset and len(page.rows) < self._served.limit:
+            return self._prove(), fresh
+        return step, fresh
+
+    return take
 
 
 def _always_over(whole: Callable[..., Any]) -> Callable[..., Any]:
@@ -106,7 +112,7 @@ MUTANTS: Final[dict[str, Callable[[], list[Patch]]]] = {
     "a slot is not returned": lambda: [(Concurrency, "send", _kept_slot)],
     "done before it is sealed": lambda: [(Assembly, "write", _done_before_seal(Assembly.write))],
     "the first version wins": lambda: [(Gather, "_newest", _first_version)],
-    "a short page is the end": lambda: [(Served, "is_last", _short_is_last)],
+    "a short page is the end": lambda: [(Seek, "take", _short_is_last(Seek.take))],
     "ends are not widened": lambda: [(Pages, "__init__", _not_narrow(Pages.__init__))],
     "a window is over before its time": lambda: [(Fetcher, "_done", _always_over(Fetcher._done))],
     "the server's clock is not asked": lambda: [(ServerClock, "earlier", lambda self, moment: moment)],
