@@ -10,6 +10,7 @@ import pytest
 
 from harvester.job import Outcome
 from harvester.testing import Settings
+from harvester.testing.faults import KINDS
 from harvester.testing.server import Simulator
 from harvester.windows import Resolution
 from tests.harvesting import HastyClock, World, live, manifest
@@ -112,6 +113,13 @@ def test_the_harvest_is_exact(tmp_path: Path, name: str) -> None:
         assert not one.strikes or all(any(name in struck for name in fault) for fault in one.faults)
 
     live(tmp_path, story, records=200, cluster=40, faults=tuple(one.faults), **one.settings)
+
+
+def test_the_list_of_behaviours_names_each_switch_of_the_simulator() -> None:
+    listed = (Path(__file__).parents[1] / "docs" / "behaviours.md").read_text()
+    own = {"latency_ms", "forbid", "filter"}  # how soon, the wrong token, and what only `probe` asks for
+    assert [name for name in KINDS if name not in own and name not in listed] == []
+    assert [name for name in MANNERS if not MANNERS[name].faults] == []
 
 
 NO_RECORDS = ["no_key", "no_date", "null_key", "bad_date", "number", "null", "text", "list"]

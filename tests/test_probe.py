@@ -16,6 +16,8 @@ from harvester.errors import ContractBroken, Refused
 from harvester.probe import MOST_REQUESTS, TITLES, judge, probe
 from harvester.probe.place import parts
 from harvester.testing import Settings, running
+from harvester.testing.rows import written_at
+from harvester.testing.table import time_of
 from harvester.windows import Span
 from tests.harvesting import DAY, START, HastyClock, World, live
 
@@ -175,12 +177,14 @@ def test_a_plain_server_is_told_as_what_it_is_with_a_few_dozen_requests_that_cha
     [
         ({"page_cap": 70}, {"limit": "cut", "largest_page": 70}),
         ({"limit_refused": 120}, {"limit": "refused", "largest_page": 100}),
+        ({"more_than_limit": 2}, {"limit": "ignored", "offset": None}),
         ({"limit_ignored": 130}, {"limit": "ignored", "largest_page": 130, "offset": None}),
         ({"ends": "exclusive"}, {"ends": "exclusive"}),
         ({"ends": "open"}, {"ends": "open"}),
         ({"ends": "seconds"}, {"sub_second": "cut"}),
         ({"order": "ignored"}, {"order": "not kept", "order_by_date": "not kept"}),
         ({"order": "descending"}, {"order": "descending", "order_by_date": "descending"}),
+        ({"order": "shuffled"}, {"order": "not kept", "order_by_date": "not kept"}),
         ({"order": "ties"}, {"order": "not kept", "ties": "change"}),
         ({"offset_ignored": True}, {"offset": "ignored", "past_end": "repeats"}),
         ({"offset_refused": 1}, {"offset": "refused", "past_end": "refused", "deep_offset": "refused"}),
@@ -221,6 +225,46 @@ def test_rate_headers_skew_and_compression_are_told(tmp_path: Path) -> None:
     assert "x-ratelimit-limit: 50" in facts["rate"].told
     assert facts["clock_skew"].told == "2.0 minutes behind this machine's"
     assert facts["compression"].value == "gzip"
+
+
+@pytest.mark.parametrize(
+    ("faults", "fact", "words"),
+    [
+        ([{"rate": 500.0, "burst": 50.0, "headers": "epoch"}], "rate", "x-ratelimit-reset: 1"),
+        ([{"rate": 500.0, "burst": 50.0, "headers": "draft"}], "rate", 'ratelimit: "default"'),
+        ([{"status": 429, "retry_after": 0, "times": 1, "after": 2}], "rate", "1 request was told to wait"),
+        ([{"skew_s": 300.0}], "clock_skew", "5.0 minutes ahead of this machine's"),
+        ([{"window_refused_s": 90_000.0}], "access", "granted; the whole span is refused at once"),
+        ([{"rows_refused": 390, "code": 400}], "access", "granted; the whole span is refused at once"),
+    ],
+    ids=["epoch", "draft", "429", "ahead", "too long", "too full"],
+)
+def test_what_answers_show_by_the_way_is_told(
+    tmp_path: Path, faults: list[dict[str, Any]], fact: str, words: str
+) -> None:
+    assert words in told(tmp_path, *faults)[fact].told
+
+
+@pytest.mark.parametrize("late_h", [0, 5])
+def test_how_late_records_are_written_is_told(tmp_path: Path, late_h: int) -> None:
+    facts: dict[str, Fact] = {}
+
+    async def story(world: World) -> None:
+        table = world.simulator.datasets.table("interactions")
+        for row in list(table.rows()):
+            raw = bytes(table.row(row))
+            started = time_of(raw, "StartedDateTimeUtc")
+            assert started is not None
+            table.rewrite(row, written_at(raw, started + late_h * 3_600_000))
+        facts.update(await probed(world))
+
+    live(tmp_path, story, records=200)
+    late = facts["lateness"]
+    assert (late.value["after_period"], late.value["most_s"] > 4 * 3600) == (
+        1.0 if late_h else 0.0,
+        late_h > 0,
+    )
+    assert ("none of" in late.told) == (late_h == 0)
 
 
 class AtNoon(HastyClock):
