@@ -32,7 +32,7 @@ from harvester.ledger import (
     home_of,
 )
 from harvester.output import Manifest, ManifestShard, read_manifest
-from harvester.output.manifest import NOT_ASKED, span_of
+from harvester.output.manifest import NOT_ASKED, ManifestGap, iso, span_of
 from harvester.output.picture import picture
 from harvester.output.soundness import files_of_partitions
 from harvester.shards import Receipt, naming, read_lines
@@ -187,11 +187,11 @@ class _Rebuilding:
             settled=self._settled(),
             published=self._builds(),
         )
-        again = picture(ledger, self._by, self._zone)
+        again = _as_restored(picture(ledger, self._by, self._zone))
         if not manifest.complete:  # it may have waited for a build that was staged and is lost
             again = msgspec.structs.replace(again, complete=False)
-        names = manifest.__struct_fields__
-        wrong = [name for name in names if getattr(again, name) != getattr(manifest, name)]
+        told, names = _as_restored(manifest), manifest.__struct_fields__
+        wrong = [name for name in names if getattr(again, name) != getattr(told, name)]
         if wrong:
             raise VerificationFailed(
                 f"{self._out / naming.MANIFEST}: does not agree with itself ({', '.join(wrong)}); nothing "
@@ -291,6 +291,16 @@ class _Rebuilding:
         for name in self._disk.files(_WORKSHOP):
             self._disk.remove(f"{_WORKSHOP}/{name}")
         self._disk.remove_empty_folder(_WORKSHOP)
+
+
+def _as_restored(manifest: Manifest) -> Manifest:
+    """What was sealed and not published is open again, and one with what was not asked yet beside it."""
+    lost = (NOT_ASKED, NOT_PUBLISHED)
+    failed = [gap for gap in manifest.gaps if gap.error not in lost]
+    is_open = windows.merge(span_of(gap) for gap in manifest.gaps if gap.error in lost)
+    joined = [ManifestGap(start=iso(span.start), end=iso(span.end), error=NOT_ASKED) for span in is_open]
+    gaps = sorted([*failed, *joined], key=lambda gap: (gap.start, gap.end, gap.error))
+    return msgspec.structs.replace(manifest, gaps=gaps)
 
 
 def _receipt(shard: ManifestShard) -> Receipt:
