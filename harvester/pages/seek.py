@@ -20,7 +20,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import Enum
-from itertools import pairwise
 
 from harvester.dialects import Ask, Key, Page, Row
 from harvester.pages.served import Served
@@ -300,4 +299,4 @@ def proves_order(by_date: Page, by_key: Page) -> bool | None:
 
 
 def _ascends(values: list[datetime] | list[Key]) -> bool:
-    return all(not other < one for one, other in pairwise(values))  # type: ignore[operator]
+    return values == sorted(values)  # not by a generator, which costs a call for each row

@@ -10,11 +10,15 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from pathlib import Path
+from typing import Final
 
 from harvester.dialects import Dialect, Reject, Row
 from harvester.records.gather import Batch, Gather, Held
 from harvester.windows import Partition, Window
+
+_TIME: Final = itemgetter(0)
 
 
 @dataclass(slots=True)
@@ -91,7 +95,7 @@ class Sheaf:
         that follows: where none does, anywhere up to the end of what is read.
         """
         before = self._seen
-        latest = max((row[0] for row in rows), default=before)
+        latest = max(map(_TIME, rows), default=before)  # a generator costs a call for each row
         if latest > before:
             for doubt in self._doubtful:
                 doubt.until = doubt.until or latest
