@@ -115,6 +115,16 @@ class ShardSealed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnWidened:
+    """A column of a partition's tables holds more than was declared: `was` is empty for one that is new."""
+
+    partition: str
+    field: str
+    was: str
+    now: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PartitionPublished:
     partition: str
     generation: int
@@ -198,6 +208,7 @@ Event = (
     | WindowDone
     | WindowFailed
     | ShardSealed
+    | ColumnWidened
     | PartitionPublished
     | FileDamaged
     | FileForeign

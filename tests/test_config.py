@@ -1,6 +1,7 @@
 """The job file and what goes before it: precedence, origins, and one clear complaint for each mistake."""
 
 import dataclasses
+import re
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -408,7 +409,6 @@ def test_a_value_that_cannot_be(key: str, literal: str, what: str) -> None:
 @pytest.mark.parametrize(
     ("key", "literal"),
     [
-        ("output.format", '"parquet"'),
         ("output.url", '"s3://bucket/prefix"'),
         ("output.url", '"gs://bucket"'),
         ("output.url", '"az://container/x"'),
@@ -565,6 +565,38 @@ def test_another_job_has_another_fingerprint(key: str, monkeypatch: pytest.Monke
     assert job(sets=[f"{key}={OTHER[key]}"]).fingerprint != job().fingerprint
 
 
+def test_columns_of_another_kind_make_another_job(tmp_path: Path) -> None:
+    schema = tmp_path / "schema.json"
+    schema.write_text('{"struct": {"_id": "string"}}')
+    as_tables = ["output.format=parquet"]
+    told = [
+        job(sets=[*as_tables, *more]).fingerprint
+        for more in ([], ["output.timestamps=string"], [f"output.schema={schema}"])
+    ]
+    assert all(one != other for one, other in zip(told, [*told[1:], job().fingerprint], strict=True))
+    assert dict(job(sets=as_tables).output.columns.members)["EventCount"].kind == "integer"
+
+
+@pytest.mark.parametrize(
+    ("sets", "what"),
+    [
+        (["output.timestamps=string"], 'output.timestamps: is for output.format = "parquet"'),
+        (["output.format=parquet", "output.compression=gzip"], "output.compression: parquet is always"),
+        (["output.format=parquet", "output.schema=nowhere.json"], "output.schema: "),
+        (["output.format=parquet", "output.schema=/dev/null"], "is no schema"),
+    ],
+)
+def test_settings_that_columns_do_not_have_are_told(sets: list[str], what: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(what)):
+        job(sets=sets)
+
+
+def test_a_field_that_is_pseudonymised_is_a_column_of_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARVESTER_PSEUDONYM_KEY", "k" * 32)
+    columns = job(sets=["output.format=parquet", "output.pseudonymise=['AgentId']"]).output.columns
+    assert dict(columns.members)["AgentId"].kind == "string"
+
+
 def test_how_fast_and_how_much_make_no_other_job() -> None:
     same = job(
         sets=[
@@ -584,8 +616,8 @@ def test_how_fast_and_how_much_make_no_other_job() -> None:
 
 
 def test_each_key_either_makes_another_job_or_does_not() -> None:
-    later = {"output.format"}
-    assert set(KEYS) == SAME | set(OTHER) | later | {key for key in KEYS if key.startswith("fetch.")}
+    of_columns = {"output.format", "output.timestamps", "output.schema"}
+    assert set(KEYS) == SAME | set(OTHER) | of_columns | {key for key in KEYS if key.startswith("fetch.")}
 
 
 def test_an_empty_filter_is_the_same_job_as_none() -> None:

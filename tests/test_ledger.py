@@ -42,7 +42,7 @@ def failed(number: int, error: str = "ServerFailed: 500") -> Settled:
     return Settled(window=window(number), records=0, error=error)
 
 
-def receipt(path: str, **other: int) -> Receipt:
+def receipt(path: str) -> Receipt:
     return Receipt(
         path=path,
         records=1,
@@ -51,7 +51,6 @@ def receipt(path: str, **other: int) -> Receipt:
         sha256="0" * 64,
         first=DAY,
         last=DAY + HOUR,
-        **other,
     )
 
 
@@ -181,10 +180,10 @@ def test_spans_that_touch_become_one(home: Path) -> None:
 def test_publishing_ends_all_older_builds_at_once(home: Path) -> None:
     with Ledger(home) as ledger:
         first = sealed(ledger, done(0), path="_harvest/staging/1")
-        assert ledger.publish(first, ["dt=2024-01-01/part-00000-aaaa.jsonl"]) == 1
+        assert ledger.publish(first, [receipt("dt=2024-01-01/part-00000-aaaa.jsonl")]) == 1
         sealed(ledger, done(1), path="_harvest/staging/2")
         third = sealed(ledger, done(2), path="_harvest/staging/3")
-        assert ledger.publish(third, ["dt=2024-01-01/part-00000.jsonl"]) == 2
+        assert ledger.publish(third, [receipt("dt=2024-01-01/part-00000.jsonl")]) == 2
         builds = ledger.builds("2024-01-01")
         assert [(build.generation, [r.path for r in build.receipts]) for build in builds] == [
             (2, ["dt=2024-01-01/part-00000.jsonl"])
@@ -199,7 +198,7 @@ def test_a_file_that_no_build_names_any_more_is_garbage_and_one_that_is_named_is
             build, 0, [receipt("_harvest/staging/1")], [done(0)], intents=["dt=2024-01-01/part-00000.jsonl"]
         )
         assert ledger.garbage() == ["dt=2024-01-01/part-00000.jsonl"]  # killed here, nobody would own it
-        ledger.publish(build, ["dt=2024-01-01/part-00000.jsonl"])
+        ledger.publish(build, [receipt("dt=2024-01-01/part-00000.jsonl")])
         assert ledger.garbage() == ["_harvest/staging/1"]
 
 

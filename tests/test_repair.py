@@ -227,7 +227,9 @@ def test_a_path_that_stays_the_same_is_no_garbage_between_seal_and_publication(t
 
     home_of(tmp_path).mkdir()
     with Ledger(home_of(tmp_path)) as ledger:
-        ledger.publish(sealed(ledger, done(0), path="_harvest/staging/1"), ["dt=2024-01-01/part-00000-aa.x"])
+        ledger.publish(
+            sealed(ledger, done(0), path="_harvest/staging/1"), [receipt("dt=2024-01-01/part-00000-aa.x")]
+        )
         ledger.forget_garbage(ledger.garbage())
         build = sealed(ledger, done(1), path="_harvest/staging/2")
         ledger.seal(build, 1, [receipt("_harvest/staging/3")], [], ["dt=2024-01-01/part-00000-aa.x", "new"])

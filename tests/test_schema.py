@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from harvester import cli
 from harvester.errors import StorageError
-from harvester.schema import MOST_FIELDS, Field, Fields, read_schema
+from harvester.schema import read_schema
+from harvester.shapes import MOST_FIELDS, Field, Fields
 from harvester.shards import read_lines
 from tests.harvesting import START, World, hours, live, manifest
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from harvester.cli import answer, out_argument
 from harvester.cli.streams import say, talk
-from harvester.schema import MOST_FIELDS, Field, Schema, read_schema
+from harvester.schema import Schema, read_schema
+from harvester.shapes import MOST_FIELDS, Field
 
 EXAMPLES = """\
 examples:

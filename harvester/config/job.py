@@ -7,6 +7,7 @@ run needs it.
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from errno import ENAMETOOLONG
 from pathlib import Path
@@ -16,6 +17,7 @@ from zoneinfo import ZoneInfo
 import orjson
 
 from harvester import dialects
+from harvester.config import columns
 from harvester.config.kinds import quoted
 from harvester.config.loading import Config
 from harvester.config.pseudonyms import check_fields, pseudonyms_of
@@ -42,7 +44,7 @@ def job_of(
     time_zone = zone_of(config)
     resolution = Resolution.parse(config.span.resolution)
     dialect = _dialect(config, resolution)
-    output = _output(config)
+    output = replace(_output(config), columns=columns.columns_of(config, dialect))
     check_fields(config, dialect)
     pseudonyms = pseudonyms_of(config, environ) if with_key else None
     if output.pseudonymise:
@@ -170,6 +172,7 @@ def _output(config: Config) -> OutputSettings:
         partition_by=output.partition_by,
         shard_bytes=output.shard_bytes,
         pseudonymise=output.pseudonymise,
+        timestamps=output.timestamps,
     )
 
 
@@ -208,6 +211,9 @@ def _fingerprint(
         "compression": output.compression,
         "shard_bytes": output.shard_bytes,
         "pseudonymise": sorted(output.pseudonymise),
+        "columns": (
+            columns.fingerprint(output.columns, output.timestamps) if output.format == "parquet" else None
+        ),
         # Sums over hours and sums over days are other records; elsewhere a window's size changes nothing.
         "resolution": config.span.resolution if dialect.membership == "window" else None,
     }

@@ -108,11 +108,9 @@ def _short(value: float) -> str:
     return str(value) if abs(value) < 10**20 else "beyond measure"
 
 
-def choice(*known: str, later_ones: tuple[str, ...] = ()) -> Kind:
+def choice(*known: str) -> Kind:
     def read(value: Any) -> str:
         chosen = text(value)
-        if chosen in later_ones:
-            raise later(f'"{chosen}"', " or ".join(f'"{one}"' for one in known))
         if chosen not in known:
             near = _near(chosen, known)
             hint = f'did you mean "{near}"?' if near else "choose one of them"

@@ -6,7 +6,7 @@ by it. Where a room owns a setting, the default (and its reason) stands in that 
 
 from dataclasses import dataclass, fields
 from datetime import date, datetime
-from typing import Annotated, Any, Final, get_type_hints
+from typing import Annotated, Any, Final, Literal, get_type_hints
 
 from harvester.config import kinds
 from harvester.config.kinds import Kind
@@ -109,9 +109,9 @@ class Output:
     """[output]: where the records go, and in which shape."""
 
     url: Annotated[str, Key(kinds.location, "a folder")] = _OUTPUT.url
-    format: Annotated[str, Key(kinds.choice("jsonl", later_ones=("parquet",)), "one record a line")] = (
-        _OUTPUT.format
-    )
+    format: Annotated[
+        Literal["jsonl", "parquet"], Key(kinds.choice("jsonl", "parquet"), "one record a line, or columns")
+    ] = _OUTPUT.format
     compression: Annotated[str, Key(kinds.choice("zstd", "gzip", "none"), "of the shards")] = (
         _OUTPUT.compression
     )
@@ -119,6 +119,13 @@ class Output:
     shard_bytes: Annotated[int, Key(kinds.whole(1, 2**40), "most uncompressed bytes in a shard")] = (
         _OUTPUT.shard_bytes
     )
+    timestamps: Annotated[
+        Literal["typed", "string"],
+        Key(kinds.choice("typed", "string"), "of parquet: instants, or the text that the source sent"),
+    ] = _OUTPUT.timestamps
+    schema: Annotated[
+        str | None, Key(kinds.text, "of parquet: what `harvester schema --json` said of such records")
+    ] = None
     pseudonymise: Annotated[
         tuple[str, ...], Key(kinds.paths, "fields replaced by a keyed digest before anything is written")
     ] = _OUTPUT.pseudonymise

@@ -17,6 +17,7 @@ from harvester.dialects import template
 from harvester.dialects.schema import Declaration, names_of
 from harvester.dialects.times import TimeWriter, time_reader
 from harvester.errors import ConfigError
+from harvester.shapes import Shape
 
 _HELD_APART = ("[answer] records", "[answer.success] path")
 
@@ -94,6 +95,11 @@ def _mistakes(declaration: Declaration) -> Iterator[tuple[str, str]]:
         yield "widen_s", 'expected 0 where membership = "window": such a window is asked for exactly'
     if declaration.widen_s is not None and not 0 <= declaration.widen_s <= 86400:
         yield "widen_s", f"expected 0 to 86400 seconds, got {declaration.widen_s}"
+    for name, told in declaration.types.items():
+        try:
+            Shape.of(told)
+        except ValueError as error:
+            yield f"[types] {name}", str(error)
     if declaration.max_page_size is not None and declaration.max_page_size < 1:
         yield "max_page_size", f"expected 1 or more, got {declaration.max_page_size}"
 

@@ -16,10 +16,12 @@ import orjson
 from harvester.dialects.answer import AnswerReader
 from harvester.dialects.declaration import checked
 from harvester.dialects.request import RequestWriter, Selection
-from harvester.dialects.schema import Date, Declaration
+from harvester.dialects.schema import Date, Declaration, names_of
 from harvester.dialects.second_key import second_key_reader
 from harvester.dialects.values import Ask, Page, Request, Row
+from harvester.dialects.windowed import MARKS
 from harvester.errors import ConfigError
+from harvester.shapes import Shape
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d{1,6})?", re.ASCII)
 
@@ -111,6 +113,18 @@ class Dialect:
         return second_key_reader(path) if path else None
 
     @property
+    def columns(self) -> Shape:
+        """What is declared of the records that the job selects, as a struct; whatever else they hold is
+        found in them."""
+        declared = {name: Shape.of(told) for name, told in self.declaration.types.items()}
+        if self.membership == "window":
+            declared |= dict.fromkeys(MARKS, Shape("timestamp"))
+        if self.selection.fields is not None:
+            chosen = {names_of(path)[0] for path in self.selection.fields}
+            declared = {name: shape for name, shape in declared.items() if name in chosen}
+        return Shape("struct", members=tuple(declared.items()))
+
+    @property
     def digest(self) -> str:
         """SHA-256 of all in the declaration that decides what the records are, the job's date field included:
         two runs on one output must agree on it. How pages are cut, widened, ordered and judged may change
@@ -119,7 +133,7 @@ class Dialect:
         told["answer"] = told["answer"]["records"]
         told["defaults"].pop("order_by")
         (told["record"] or {}).pop("second_key", None)
-        for name in ("paging", "widen_s", "max_page_size", "ends", "time", "relative"):
+        for name in ("paging", "widen_s", "max_page_size", "ends", "time", "relative", "types"):
             told.pop(name)
         return sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()
 

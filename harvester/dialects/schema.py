@@ -125,6 +125,8 @@ class Declaration:
     """How much wider than the window is asked, at both ends: 1 s covers inclusive, exclusive and second-cut
     ends."""
     max_page_size: int | None = None
+    types: dict[str, Any] = field(default_factory=dict)
+    """[types]: the shape of each field that is known to have one, for formats with columns (shapes.Shape)."""
     ends: Literal["unknown", "inclusive", "exclusive"] = "unknown"
 
 

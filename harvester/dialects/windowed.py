@@ -11,6 +11,7 @@ import msgspec
 
 from harvester.dialects.values import Ask, Row
 
+MARKS = ("_window_start", "_window_end")
 _MARK = re.compile(rb',?"_window_start":"([0-9T:.Z-]+)","_window_end":"[0-9T:.Z-]+"\}\Z')
 
 

@@ -12,6 +12,7 @@ makes it the partition's generation and drops every older build. Files that no b
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
 from typing import Any, Final
@@ -35,7 +36,10 @@ of the ledger, and a run would cost the square of its windows.
 _INSERT_WINDOW: Final = (
     "INSERT INTO windows (start, end, state, records, error, staged) VALUES (?, ?, ?, ?, ?, ?)"
 )
-_KEEP_WHAT_IS_NAMED: Final = "DELETE FROM garbage WHERE path IN (SELECT path FROM shards)"
+_KEEP_WHAT_IS_NAMED: Final = (
+    "DELETE FROM garbage WHERE path IN (SELECT path FROM shards UNION ALL "
+    "SELECT lines_path FROM shards WHERE lines_path IS NOT NULL)"
+)
 
 
 class Ledger(LedgerFile):
@@ -211,12 +215,13 @@ class Ledger(LedgerFile):
 
     def _receipts(self, build: int) -> list[Receipt]:
         rows = self._rows(
-            "SELECT path, records, size_bytes, raw_bytes, sha256, first, last FROM shards WHERE build = ? "
-            "ORDER BY number",
+            "SELECT path, size_bytes, sha256, lines_path, lines_size_bytes, lines_sha256, records, "
+            "raw_bytes, first, last FROM shards WHERE build = ? ORDER BY number",
             build,
         )
-        return [
-            Receipt(
+        receipts = []
+        for path, size, sha256, lines, lines_size, lines_sha256, records, raw, first, last in rows:
+            receipt = Receipt(
                 path=path,
                 records=records,
                 size_bytes=size,
@@ -225,8 +230,11 @@ class Ledger(LedgerFile):
                 first=from_us(first),
                 last=from_us(last),
             )
-            for path, records, size, raw, sha256, first, last in rows
-        ]
+            if lines is not None:
+                made_of = replace(receipt, path=lines, size_bytes=lines_size, sha256=lines_sha256)
+                receipt = replace(receipt, lines=made_of)
+            receipts.append(receipt)
+        return receipts
 
     def seal(
         self,
@@ -252,7 +260,8 @@ class Ledger(LedgerFile):
     def _keep(db: sqlite3.Connection, build: int, number: int, receipts: Iterable[Receipt]) -> None:
         for place, receipt in enumerate(receipts, start=number):
             db.execute(
-                "INSERT INTO shards VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO shards (build, number, path, records, size_bytes, raw_bytes, sha256, first, "
+                "last) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     build,
                     place,
@@ -266,8 +275,9 @@ class Ledger(LedgerFile):
                 ),
             )
 
-    def publish(self, build: int, paths: Sequence[str], *, second_key_shared: int | None = None) -> int:
-        """Makes the build its partition's output, its shards now under `paths`; returns the generation.
+    def publish(self, build: int, shards: Sequence[Receipt], *, second_key_shared: int | None = None) -> int:
+        """Makes the build its partition's output, its shards now `shards`, one for each that was sealed;
+        returns the generation.
 
         All older builds of the partition end here; files that nothing names any more become garbage.
         """
@@ -278,7 +288,8 @@ class Ledger(LedgerFile):
             ).fetchone()
             db.execute(
                 "INSERT OR IGNORE INTO garbage SELECT path FROM shards WHERE build IN "
-                "(SELECT id FROM builds WHERE partition = ?)",
+                "(SELECT id FROM builds WHERE partition = ?1) UNION SELECT lines_path FROM shards "
+                "WHERE lines_path IS NOT NULL AND build IN (SELECT id FROM builds WHERE partition = ?1)",
                 (partition,),
             )
             db.execute(
@@ -291,8 +302,22 @@ class Ledger(LedgerFile):
                 "UPDATE builds SET state = 'published', generation = ?, second_key_shared = ? WHERE id = ?",
                 (generation, second_key_shared, build),
             )
-            for number, path in enumerate(paths):
-                db.execute("UPDATE shards SET path = ? WHERE build = ? AND number = ?", (path, build, number))
+            for number, shard in enumerate(shards):
+                lines = shard.lines
+                db.execute(
+                    "UPDATE shards SET path = ?, size_bytes = ?, sha256 = ?, lines_path = ?, "
+                    "lines_size_bytes = ?, lines_sha256 = ? WHERE build = ? AND number = ?",
+                    (
+                        shard.path,
+                        shard.size_bytes,
+                        shard.sha256,
+                        lines and lines.path,
+                        lines and lines.size_bytes,
+                        lines and lines.sha256,
+                        build,
+                        number,
+                    ),
+                )
             db.execute(_KEEP_WHAT_IS_NAMED)
             db.execute("DELETE FROM repairs WHERE partition = ?", (partition,))
         return int(generation)
@@ -383,6 +408,26 @@ class Ledger(LedgerFile):
         }
 
     # --- files that nobody needs any more
+
+    def drop_lines(self, partition: str) -> None:
+        """The lines that the partition's published tables were made of are needed no more."""
+        which = "lines_path IS NOT NULL AND build IN (SELECT id FROM builds WHERE partition = ?)"
+        with self._transaction() as db:
+            db.execute(
+                f"INSERT OR IGNORE INTO garbage SELECT lines_path FROM shards WHERE {which}", (partition,)
+            )
+            db.execute(
+                "UPDATE shards SET lines_path = NULL, lines_size_bytes = NULL, lines_sha256 = NULL "
+                f"WHERE {which}",
+                (partition,),
+            )
+
+    def files(self) -> set[str]:
+        """Every path that a build names: shards, published or staged, and lines that some were made of."""
+        rows = self._rows(
+            "SELECT path FROM shards UNION SELECT lines_path FROM shards WHERE lines_path IS NOT NULL"
+        )
+        return {path for (path,) in rows}
 
     def garbage(self) -> list[str]:
         return [path for (path,) in self._rows("SELECT path FROM garbage ORDER BY path")]

@@ -48,6 +48,13 @@ STEPS: Final = (
     """
     ALTER TABLE builds ADD COLUMN second_key_shared INTEGER
     """,
+    # 5: the sealed lines that a published table was made of, while they are kept.
+    """
+    ALTER TABLE shards ADD COLUMN lines_path TEXT;
+    ALTER TABLE shards ADD COLUMN lines_size_bytes INTEGER;
+    ALTER TABLE shards ADD COLUMN lines_sha256 TEXT;
+    CREATE INDEX shards_by_lines ON shards (lines_path) WHERE lines_path IS NOT NULL
+    """,
 )
 SCHEMA_VERSION: Final = len(STEPS)
 

@@ -6,15 +6,17 @@ windows that it completes; at the end the build is published, under new names, i
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
 from harvester.dialects import Row
-from harvester.errors import StorageError
-from harvester.events import Emit, PartitionPublished, ShardSealed
-from harvester.ledger import Ledger, Settled, State
+from harvester.events import Emit, ShardSealed
+from harvester.ledger import Build, Ledger, Settled, State
 from harvester.output.base import Base
+from harvester.output.publishing import Publishing
 from harvester.output.second_keys import SecondKeys
+from harvester.output.tables import Tables
 from harvester.records import Batch
 from harvester.shards import OutputSettings, Receipt, naming, read_lines, suffix
 from harvester.shards.disk import Disk
@@ -35,8 +37,10 @@ class Assembly:
         settings: OutputSettings,
         row: Callable[[bytes], Row],
         second_key: Callable[[bytes], bytes | None] | None,
+        tables: Tables | None,
         emit: Emit,
     ) -> None:
+        """With `tables` it is they that publish, at the end of the run."""
         self.partition: Final = partition
         self._disk = disk
         self._ledger = ledger
@@ -47,7 +51,9 @@ class Assembly:
         self._to_cover = ledger.void_partitions().get(partition.name)
         """What the published generation covers, where its files are damaged and this one is to replace it."""
         base = self._builds if self._to_cover is None else [b for b in self._builds if b.generation is None]
-        self._base = Base(disk, base, row=row)
+        self._base = Base(disk, [_of_lines(build) for build in base], row=row)
+        self._tables = tables
+        self._publishing = Publishing(disk, ledger, suffix=self._suffix, emit=emit)
         self._first_missing = first_missing
         self._settled: list[Settled] = []
         """Windows taken since the last seal: the next one completes them."""
@@ -149,11 +155,28 @@ class Assembly:
         # Two adds and a seal may each complete shards; only the last transaction carries the intents.
         self._seal(sink.add(self._noted(self._base.rows_before(None))))
         last = sink.finish()
-        receipts = [*self._sealed, *last]
+        shared = self._second_keys.shared() if self._second_keys else None
+        self._forget()
+        if self._tables is not None:
+            self._seal(last, [])
+            self._tables.take(
+                self.partition, self._build, self._sealed, self._builds, second_key_shared=shared
+            )
+            return []
+        shards = [*self._sealed, *last]
         complete = self._is_complete()
-        names = [self._name(number, receipt, complete) for number, receipt in enumerate(receipts)]
-        self._seal(last, [name for name in names if not self._disk.path(name).exists()])
-        return self._publish(receipts, names, complete)
+        publishing = self._publishing
+        names = publishing.names(self.partition, shards, self._builds, complete=complete)
+        self._seal(last, publishing.intents(names))
+        return publishing.publish(
+            self.partition,
+            self._build,
+            shards,
+            names,
+            self._builds,
+            complete=complete,
+            second_key_shared=shared,
+        )
 
     def _covers(self) -> bool:
         return all(self._is_done(span) for span in self._to_cover or ())
@@ -170,60 +193,6 @@ class Assembly:
         ]
         return not any(subtract(part, merge(done)) for part in self._ledger.missing(span))
 
-    def _name(self, number: int, receipt: Receipt, complete: bool) -> str:
-        plain = naming.plain(self.partition.name, number, self._suffix)
-        taken = {
-            old.path: old.sha256
-            for build in self._builds
-            if build.generation is not None
-            for old in build.receipts
-        }
-        names = [naming.digested(self.partition.name, number, self._suffix, receipt.sha256)]
-        if complete and taken.get(plain, receipt.sha256) == receipt.sha256:
-            names.insert(0, plain)
-        for name in names:
-            if name in taken or self._is_free(name, receipt):
-                return name
-        raise StorageError(
-            f"{self._disk.path(names[-1])}: is not a file of this output; move it away, then run again"
-        )
-
-    def _is_free(self, name: str, receipt: Receipt) -> bool:
-        """Whether the name is nobody else's: a stranger's file is not replaced, except by the same bytes."""
-        path = self._disk.path(name)
-        if path.is_symlink():  # a stranger's in any case, wherever it points
-            return False
-        if not path.exists() or name in self._ledger.garbage():
-            return True
-        return path.is_file() and self._disk.sha256(name) == receipt.sha256
-
-    def _publish(self, receipts: list[Receipt], names: list[str], complete: bool) -> list[str]:
-        if names:
-            folder = naming.folder(self.partition.name)
-            self._disk.make_folder(folder)
-            for receipt, name in zip(receipts, names, strict=True):
-                self._disk.link(receipt.path, name)
-            self._disk.sync_folder(folder)
-        shared = self._second_keys.shared() if self._second_keys else None
-        generation = self._ledger.publish(self._build, names, second_key_shared=shared)
-        self._forget()
-        self._emit(
-            PartitionPublished(
-                partition=self.partition.name,
-                generation=generation,
-                records=sum(receipt.records for receipt in receipts),
-                shards=len(receipts),
-                complete=complete,
-            )
-        )
-        return [
-            receipt.path
-            for build in self._builds
-            if build.generation is not None
-            for receipt in build.receipts
-            if receipt.path not in names
-        ]
-
     def abandon(self) -> None:
         """Leaves the shard under way; what was sealed stays for the next run."""
         self._forget()
@@ -233,3 +202,7 @@ class Assembly:
     def _forget(self) -> None:
         if self._second_keys is not None:
             self._second_keys.close()
+
+
+def _of_lines(build: Build) -> Build:
+    return replace(build, receipts=tuple(receipt.of_lines for receipt in build.receipts))

@@ -20,6 +20,7 @@ from harvester.ledger import Ledger, Lock, Settled, home_of
 from harvester.output import manifest, soundness
 from harvester.output.assembly import Assembly
 from harvester.output.picture import picture
+from harvester.output.tables import Tables
 from harvester.records import Batch
 from harvester.shards import OutputSettings, naming, read_lines
 from harvester.shards.disk import Disk
@@ -58,6 +59,7 @@ class Output:
         self.repairing: dict[str, list[str]] = {}
         """Partitions that are fetched again, each with the damaged files that were found in it."""
         self.strangers: list[str] = []
+        self._tables: Tables | None = None
         self.ledger: Ledger = None  # type: ignore[assignment]
 
     async def __aenter__(self) -> Self:
@@ -81,6 +83,14 @@ class Output:
             self.ledger = stack.enter_context(Ledger(home_of(root)))
             self.ledger.adopt_job(self._fingerprint, reading_of(self._dialect))
             self._sweep_staging()
+            if self._settings.format == "parquet":
+                self._tables = Tables(
+                    self._disk,
+                    self.ledger,
+                    self._settings,
+                    partition_named=self.partition,
+                    emit=self._emit,
+                )
             self._has_quarantine = bool(self._disk.files(naming.QUARANTINE))
             self._stack = stack.pop_all()
 
@@ -128,7 +138,8 @@ class Output:
 
     @property
     def bytes_written(self) -> int:
-        return self._bytes_written + (self._assembly.bytes_written if self._assembly else 0)
+        of_tables = self._tables.bytes_written if self._tables else 0
+        return self._bytes_written + of_tables + (self._assembly.bytes_written if self._assembly else 0)
 
     def spill_path(self, name: str) -> Path:
         """A file for rows that wait; gone with the next run at the latest."""
@@ -138,12 +149,7 @@ class Output:
         """Removes what killed runs left in staging, and paths that they were about to publish. What the
         manifest that stands still names waits until the next one stands.
         """
-        kept = {
-            receipt.path
-            for name in self.ledger.unfinished()
-            for build in self.ledger.builds(name)
-            for receipt in build.receipts
-        }
+        kept = self.ledger.files()
         for name in self._disk.files(naming.STAGING):
             path = f"{naming.STAGING}/{name}"
             if path not in kept:
@@ -180,6 +186,7 @@ class Output:
             settings=self._settings,
             row=self._dialect.row,
             second_key=self._dialect.second_key,
+            tables=self._tables,
             emit=self._emit,
         )
 
@@ -269,6 +276,8 @@ class Output:
         """Whether the manifest that stands says what the ledger says, with its `_SUCCESS` if it may have
         one.
         """
+        if self._tables is not None and self._tables.waits:
+            return False
         try:
             self._flush_empty()  # else a run that found nothing leaves no trace beside an older manifest
         except StorageError:
@@ -283,6 +292,8 @@ class Output:
         """Tells the ledger's state to readers, then removes the files that nobody needs any more."""
         try:
             self._flush_empty()
+            if self._tables is not None:
+                self._tables.publish()
         finally:  # where the ledger takes nothing more, what it holds is told all the same
             manifest.write(self._disk, self.manifest())
         self._remove_garbage(self.ledger.garbage())

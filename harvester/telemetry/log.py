@@ -43,6 +43,7 @@ LEVELS: Mapping[type[events.Event], int] = {
     events.ContractChanged: logging.WARNING,
     events.ServerClockBehind: logging.WARNING,
     events.ClockWentBack: logging.WARNING,
+    events.ColumnWidened: logging.WARNING,
     events.DrainBegan: logging.WARNING,
     events.RunEnded: logging.INFO,
 }

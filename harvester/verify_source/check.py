@@ -43,6 +43,7 @@ from harvester.verify_source import cut as cutting
 from harvester.verify_source.compare import Finding, compared
 from harvester.verify_source.cut import Cut
 from harvester.verify_source.telling import rows_of, told
+from harvester.verify_source.values import by_value, valued
 from harvester.windows import Span, Window, subtract
 
 FILL: Final = 0.9
@@ -134,6 +135,9 @@ class _Check:
         self._emit = emit
         self._progress = progress
         self._read_line = _line_reader(out, manifest)
+        self._has_tables = job.output.format == "parquet"
+        if self._has_tables:
+            self._read_line = by_value(self._read_line)
         limit = cutting.other_page_size(job.page_size, job.dialect.max_page_size)
         self._verdict = SourceVerdict(
             source=job.transport.base_url, sample=sample, seed=seed, page_size=limit
@@ -269,9 +273,8 @@ class _Check:
         try:
             await pages.read(cut.window, gather)
             batch = await gather.batch()
-            found = await to_thread.run_sync(
-                lambda: list(compared(cut, batch.rows, dialect.version_is_newer))
-            )
+            rows = map(valued, batch.rows) if self._has_tables else batch.rows
+            found = await to_thread.run_sync(lambda: list(compared(cut, rows, dialect.version_is_newer)))
         finally:
             gather.discard()
         if batch.error is not None:  # an item that cannot be read may be what is not found

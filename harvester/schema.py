@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
+from typing import Final
 
 from harvester.dialects import row_reader
 from harvester.errors import StorageError
 from harvester.ledger import Build, Ledger, home_of
-from harvester.schema.fields import BLOCK_RECORDS, Field, Fields
-from harvester.shapes import Shape
+from harvester.shapes import Field, Fields, Shape
 from harvester.shards import read_lines
+
+BLOCK_RECORDS: Final = 1000
+"""A page's worth: 3 MB of records, some 20 MB of objects while they are counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ together in any order.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from functools import reduce
@@ -86,6 +86,8 @@ class Shape:
 
 NULL: Final = Shape("null")
 JSON: Final = Shape("json")
+EMPTY: Final = Shape("struct")
+"""Of records of which nothing is known."""
 
 
 def join(one: Shape, other: Shape) -> Shape:
@@ -113,6 +115,20 @@ def join(one: Shape, other: Shape) -> Shape:
             known[name] = join(known[name], shape) if name in known else shape
         return Shape("struct", members=tuple(known.items()))
     return JSON
+
+
+def ordered(shape: Shape, declared: Shape) -> Shape:
+    """The same with members in an order that does not depend on which were met first: those of `declared`
+    as they stand there, then the others by name."""
+    if shape.kind == "list":
+        assert shape.item is not None
+        return replace(shape, item=ordered(shape.item, declared.item or NULL))
+    places = {name: (number, one) for number, (name, one) in enumerate(declared.members)}
+    last = (len(places), NULL)
+    members = sorted(shape.members, key=lambda one: (places.get(one[0], last)[0], one[0]))
+    return replace(
+        shape, members=tuple((name, ordered(one, places.get(name, last)[1])) for name, one in members)
+    )
 
 
 def joined(shapes: "list[Shape]") -> Shape:

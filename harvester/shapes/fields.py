@@ -16,11 +16,9 @@ from typing import Any, Final
 
 import msgspec
 
-from harvester import shapes
-from harvester.shapes import JSON, NULL, Shape, join
+from harvester.shapes import shape as shapes
+from harvester.shapes.shape import JSON, NULL, Shape, join
 
-BLOCK_RECORDS: Final = 1000
-"""A page's worth: 3 MB of records, some 20 MB of objects while they are counted."""
 MOST_FIELDS: Final = 10_000
 """A hundred times what an interaction has."""
 MAX_DEPTH: Final = 32
@@ -81,15 +79,16 @@ class Fields:
         self._root = _Column()
         self._count = 0
 
-    def add(self, lines: Sequence[bytes], time_of: Callable[[bytes], datetime]) -> None:
-        """Counts a block of records. `time_of` is asked for two lines of each field at most."""
+    def add(self, lines: Sequence[bytes], time_of: Callable[[bytes], datetime] | None = None) -> None:
+        """Counts a block of records. `time_of` is asked for two lines of each field at most; without it
+        nothing is known of when a field was seen."""
         if not lines:
             return
-        times: dict[int, datetime] = {}
+        times: dict[int, datetime | None] = {}
 
-        def at(index: int) -> datetime:
+        def at(index: int) -> datetime | None:
             if index not in times:
-                times[index] = time_of(lines[index])
+                times[index] = time_of(lines[index]) if time_of else None
             return times[index]
 
         self.records += len(lines)
@@ -100,7 +99,7 @@ class Fields:
         column: _Column,
         values: Sequence[Any],
         places: Sequence[int],
-        at: Callable[[int], datetime],
+        at: Callable[[int], datetime | None],
         *,
         depth: int,
     ) -> None:
@@ -134,7 +133,7 @@ class Fields:
         column: _Column,
         values: Sequence[Any],
         places: Sequence[int],
-        at: Callable[[int], datetime],
+        at: Callable[[int], datetime | None],
         depth: int,
     ) -> None:
         if len(values) == sum(type(value) is dict for value in values):
@@ -160,7 +159,7 @@ class Fields:
         column: _Column,
         values: Sequence[Any],
         places: Sequence[int],
-        at: Callable[[int], datetime],
+        at: Callable[[int], datetime | None],
         depth: int,
     ) -> None:
         pairs = [
