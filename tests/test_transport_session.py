@@ -25,6 +25,7 @@ from harvester.errors import (
 )
 from harvester.events import Event, RequestSent
 from harvester.transport import Answer, Session, TransportSettings
+from harvester.transport.auth import Secret
 from harvester.transport.decoding import TooLarge
 from tests.loopback import Loopback, Peer, Script, answer, serving
 from tests.zstd import zstd
@@ -185,6 +186,26 @@ def test_a_chunked_body_and_one_that_ends_with_the_connection_are_whole() -> Non
     whole = b"".join(b"%x\r\n%s\r\n" % (len(BODY), BODY) for _ in range(3)) + b"0\r\n\r\n"
     assert answer_to(CHUNKED + whole).body == BODY * 3
     assert answer_to(and_close(answer(BODY, length=False))).body == BODY
+
+
+@pytest.mark.parametrize(
+    ("status", "header"),
+    [
+        ("200 OK", "x-ratelimit-limit: {}"),
+        ("302 Found", "Location: /login/{}"),
+        ("200 OK", "Content-Encoding: {}"),
+    ],
+)
+def test_what_a_server_repeats_of_the_token_goes_no_further(status: str, header: str) -> None:
+    """Not in an answer's headers, which may be told, and not in an error."""
+    secret = "sk-canary-12345"
+    signed = ask(headers=(("Authorization", Secret(f"apikey {secret}")),))
+    try:
+        told = repr(answer_to(answer(b"{}", status, header.format(secret)), signed))
+    except SourceError as error:
+        told = f"{error} {error.args}"
+    assert secret not in told
+    assert "***" in told
 
 
 def test_an_empty_answer_is_an_answer() -> None:

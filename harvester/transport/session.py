@@ -13,6 +13,7 @@ import os
 import ssl
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace, TracebackType
 from typing import Any, Final, Protocol, Self
@@ -35,6 +36,7 @@ from harvester.errors import (
 )
 from harvester.events import Emit, RequestSent, nobody
 from harvester.transport import status
+from harvester.transport.auth import Secret
 from harvester.transport.clock import LOOP_CLOCK, Clock
 from harvester.transport.decoding import ACCEPTED, FIRST_LOOK_BYTES, TooLarge, decode
 from harvester.transport.layer import Answer, Layer
@@ -142,9 +144,11 @@ class Session:
         what = f"{ask.method} {ask.path}"
         failure: SourceError
         try:
-            return await self._exchange(ask, what)
+            answer = await self._exchange(ask, what)
+            return replace(answer, headers=_blotted(answer.headers, ask))
         except SourceError as error:
             failure = error
+            failure.args = tuple(_blot(str(one), ask) for one in failure.args)
         except aiohttp.ClientConnectorCertificateError as error:
             failure = self._untrusted(error, what)
         except (aiohttp.ClientError, OSError) as error:  # a TimeoutError is an OSError
@@ -273,6 +277,18 @@ def _telling(emit: Emit) -> aiohttp.TraceConfig:
     trace.on_request_headers_sent.append(headers_sent)
     trace.on_request_chunk_sent.append(chunk_sent)
     return trace
+
+
+def _blotted(headers: Mapping[str, str], ask: Request) -> Mapping[str, str]:
+    """What a server repeats of the token goes no further: a header may come to be told to somebody."""
+    return {name: _blot(value, ask) for name, value in headers.items()} if ask.headers else headers
+
+
+def _blot(text: str, ask: Request) -> str:
+    for _, value in ask.headers:
+        if isinstance(value, Secret):
+            text = text.replace(value.rpartition(" ")[2], "***")
+    return text
 
 
 def _lower(headers: Mapping[str, str]) -> dict[str, str]:
