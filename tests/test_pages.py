@@ -263,6 +263,20 @@ def test_an_offset_that_is_refused_past_a_depth_leads_to_smaller_windows() -> No
     assert not [event for event in heard if isinstance(event, events.RowsMoved)]  # nothing moved
 
 
+@pytest.mark.parametrize("most", [1000, 300, 1])
+def test_a_range_that_is_refused_leaves_no_small_limit_behind(most: int) -> None:
+    """Pages of one record show no order and cannot overlap: the limit is only as small as it has to be."""
+
+    def refuse(server: FakeServer, ask: Ask, number: int) -> None:
+        if ask.end - ask.start > timedelta(minutes=20) or ask.limit > most:
+            raise Rejected("too much", status_code=400)
+
+    served = Served(limit=1000)
+    rows = evenly(100)
+    assert list(read(FakeServer(rows, before=refuse), served=served).rows) == rows
+    assert served.limit == {1000: 1000, 300: 250, 1: 1}[most]
+
+
 def test_a_refusal_that_nothing_cures_breaks_the_contract_in_few_requests() -> None:
     def refuse(server: FakeServer, ask: Ask, number: int) -> None:
         server.asks.append(ask)

@@ -39,10 +39,11 @@ class Asking:
                 if error.status_code not in _SMALLER_MAY_PASS:
                     raise
                 good = served.pages > 0
-                if not good and limit > 1:
+                if limit > 1 and (not good or served.is_limit_in_doubt):
                     if limit == served.limit:
                         served.limit = limit // 2
                     continue
+                served.refuse_range()
                 cured = SourceError(str(error)) if good else ContractBroken(str(error))
                 raise Split(asked + 1, cured) from error
             served.note(page)

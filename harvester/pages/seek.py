@@ -100,7 +100,7 @@ class Seek:
             return replace(self._asked, limit=self._served.limit, offset=self._offset)
         self._asked = Ask(
             start=self.position - self._widen,
-            end=self.until + (self._beyond if self.until >= self.end else self._widen),
+            end=self.until + (self._widen if self._is_careful or self.until < self.end else self._beyond),
             limit=self._served.limit,
             offset=0,
             order_by=self._order_by,
@@ -122,12 +122,19 @@ class Seek:
             return self._take_unproven(page)
         if not _ascends([row[0] for row in rows]):
             return Step.UNSORTED, []
+        if self._edge and self._widen and self._edge_keys.isdisjoint(row[1] for row in rows):
+            return Step.STUCK, []  # the records of `position` must stand there: moved, or another order
+        is_shown = bool(self._edge) or rows[0][0] < rows[-1][0]
+        if not is_shown and self._reaches_further(rows[-1][0]):
+            return Step.MORE, []
         fresh = [
             row
             for row in rows
             if row[0] > self.position or (row[0] == self.position and (row[1], row[2]) not in self._edge)
         ]
         self._note(items, fresh)
+        if not is_shown:
+            return self._look_behind(page), fresh
         if rows[-1][0] >= self.until:
             return self._pass(rows), fresh
         is_cut = items >= self._served.limit
@@ -141,6 +148,19 @@ class Seek:
         if items == 1 and not fresh and self._served.offset_ignored:
             return self._prove(), fresh  # nobody cuts pages to one
         return self._look_behind(page), fresh
+
+    def _reaches_further(self, at: datetime) -> bool:
+        """A first page whose records share one instant shows no order: it may be the end of the range, turned
+        round and cut. Whether there is a longer range, which brings them once more beside others."""
+        if self._is_careful or self.until >= self.end:
+            return False
+        before = self.until
+        self._reach_on(max(at, before))
+        return self.until > before
+
+    @property
+    def _edge_keys(self) -> set[Key]:
+        return {key for key, _ in self._edge}
 
     def _take_unproven(self, page: Page) -> tuple[Step, list[Row]]:
         """Too few rows to tell whether the order is kept."""
@@ -169,6 +189,8 @@ class Seek:
         if any(row[1] in self._listed for row in fresh):
             return self.distrust_offset(), []
         self._note(len(rows), fresh)
+        if not self._edge and rows[0][0] == rows[-1][0]:
+            return self._look_behind(page), fresh  # still one instant, and no order to be seen
         if rows[-1][0] >= self.until:
             return self._pass(rows), fresh
         moved = rows[-1][0] > self.position

@@ -32,9 +32,23 @@ class Served:
     """How often the rows did not tell."""
     proving: anyio.Lock = field(default_factory=anyio.Lock)
     """One reader at a time proves the order, the others wait for what it finds."""
+    is_limit_in_doubt: bool = False
+    """Ranges were refused whatever the limit, so a refusal may be for either until a page comes."""
+    _first_limit: int = 0
+    _ranges_refused: bool = False
+
+    def __post_init__(self) -> None:
+        self._first_limit = self.limit
+
+    def refuse_range(self) -> None:
+        """A page of one record was refused too: it was the range, and the limit was made small in vain."""
+        self._ranges_refused = not self.pages or self.is_limit_in_doubt
 
     def note(self, page: Page) -> None:
         self.pages += 1
+        self.is_limit_in_doubt = self._ranges_refused
+        if self._ranges_refused:
+            self.limit, self._ranges_refused = self._first_limit, False
         self.given_up = 0
         self.records += len(page.rows)
         if len(page.rows) + len(page.rejects) > self.whole_page:
