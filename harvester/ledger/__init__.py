@@ -1,9 +1,10 @@
 """The ledger: which windows are proven, which shards hold them, and who may write."""
 
-from harvester.ledger.database import NOT_OVER, NOT_PUBLISHED, Ledger
+from harvester.ledger.database import Ledger
 from harvester.ledger.file import NAME as LEDGER_NAME
 from harvester.ledger.file import home_of, is_begun
 from harvester.ledger.lock import Lock, is_held
+from harvester.ledger.proven import NOT_OVER, NOT_PUBLISHED
 from harvester.ledger.schema import SCHEMA_VERSION
 from harvester.ledger.states import TRANSITIONS, Build, Counts, Gap, Settled, State, from_us, to_us
 from harvester.ledger.status import PartitionStatus, Status, read_status
