@@ -5,8 +5,9 @@ import pytest
 from tests.drawing import BEHAVIOURS, LOSSY, drawn
 from tests.fault_sweep import checked
 
-SEEDS = [*range(20), 66, 1025, 1058]
-"""The last three lost records: a limit that was left at one, and first pages of one instant."""
+SEEDS = [*range(20), 66, 1058]
+"""The last two refuse long ranges while their order changes now and then: a limit that was left at one, and
+first pages of one instant."""
 
 
 @pytest.mark.parametrize("seed", SEEDS)

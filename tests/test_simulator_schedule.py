@@ -42,6 +42,16 @@ def test_a_range_of_time_is_poisoned_and_its_neighbours_are_not() -> None:
         assert len(Schedule(fault, 1).strike(one)) == struck
 
 
+def test_the_tries_of_one_ask_are_drawn_as_if_they_had_nothing_in_common() -> None:
+    windows = [
+        Ask(number=n, elapsed_s=0, dataset="x", start_us=n * 3_600_000_000, limit=10, offset=0)
+        for n in range(3000)
+    ]
+    tries = fates([{"status": 503, "share": 0.2}], windows * 2)
+    both = sum(1 for one, two in zip(tries[:3000], tries[3000:], strict=True) if one and two)
+    assert 80 < both < 160, "one in 25"
+
+
 def test_a_share_strikes_the_same_asks_in_whatever_order_they_come() -> None:
     windows = [
         Ask(number=n, elapsed_s=0, dataset="x", start_us=n, end_us=n + 1, limit=10, offset=0)

@@ -17,7 +17,7 @@ follows from the seed, the fault's place in the list and that subject alone.
 """
 
 import difflib
-import zlib
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -231,8 +231,10 @@ class Schedule:
 
 
 def draw(*subject: object) -> float:
-    """A number in [0, 1) that follows from the subject alone."""
-    return zlib.crc32(repr(subject).encode()) / 2**32
+    """A number in [0, 1) that follows from the subject alone. Subjects that differ in a digit have nothing in
+    common: a checksum, being linear, would let the second try of an ask fail where the first did."""
+    digest = hashlib.blake2b(repr(subject).encode(), digest_size=8).digest()
+    return (int.from_bytes(digest) >> 11) / 2**53
 
 
 def _parse(entry: Mapping[str, object]) -> Fault:
