@@ -381,6 +381,15 @@ def test_rows_move_under_an_offset(fault: str, shift: int) -> None:
         assert pages[2] == keys[20 - shift : 30 - shift]
 
 
+def test_a_row_that_stands_in_a_page_twice_is_deleted_once() -> None:
+    faults: tuple[dict[str, Any], ...] = ({"duplicates": 1.0}, {"delete": 500, "after": 1})
+    with running(Settings(records=100, faults=faults)) as simulator:
+        seen = set(ask(simulator, Limit=500).ids)
+        rest = ask(simulator, Limit=500, Offset=500)
+        assert rest.status == 200
+        assert not seen & set(ask(simulator, Limit=500).ids)
+
+
 def query_of(simulator: Simulator, asked: dict[str, Any]) -> Any:
     from harvester.testing.query import parse
 

@@ -67,7 +67,7 @@ class Rows:
         """Deletes, rewrites and inserts as struck, among the rows before `offset` (at 0: the first one), or
         anywhere. `at_ms` is when.
         """
-        region = list(rows[: max(offset, 1)])
+        region = list(dict.fromkeys(rows[: max(offset, 1)]))  # a row may stand there twice
         for name in MOVING:
             if name not in struck:
                 continue
