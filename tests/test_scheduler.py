@@ -14,6 +14,7 @@ from harvester.output import Output
 from harvester.records import Batch
 from harvester.scheduler import Harvest, planning
 from harvester.scheduler import harvest as scheduler
+from harvester.scheduler.planning import Density
 from harvester.scheduler.revocable import Revocable
 from harvester.shards.disk import Disk
 from harvester.verify import verify
@@ -207,3 +208,11 @@ def test_a_step_that_begins_after_it_was_taken_back_asks_for_nothing() -> None:
     source = Source()
     anyio.run(main)
     assert source.asked == 2
+
+
+def test_a_lot_holds_no_more_records_than_have_room_in_memory() -> None:
+    density = Density()
+    assert density.records_in(1_000, 8_000) == 8_000  # nothing is known yet
+    density.weigh(10, 30_000)
+    assert density.records_in(9_000, 8_000) == 3
+    assert density.records_in(1 << 30, 8_000) == 8_000

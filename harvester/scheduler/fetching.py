@@ -195,6 +195,7 @@ class Fetcher:
             if sizing is not None and self._served.order_kept is not False:
                 sizing.tell(ended)
         records = sum(one.records for one in made if isinstance(one, Batch))
+        self._density.weigh(records, sum(one.raw_bytes for one in made if isinstance(one, Batch)))
         if sizing is None or records < self._served.whole_page:
             self._density.note(records, (ended - stretch.start).total_seconds())
         results = []

@@ -293,6 +293,7 @@ class Harvest:
                         asked=self._asked.spans,
                         served=self._served,
                         density=self._density,
+                        held=self._held,
                         now=self._clock.now(),
                     )
                     async for step in planner.steps():

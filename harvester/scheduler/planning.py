@@ -18,6 +18,7 @@ from harvester import windows
 from harvester.job import Job
 from harvester.ledger import Ledger
 from harvester.pages import LEAST_PROOF, Served
+from harvester.records import Held
 from harvester.scheduler.steps import Planned, Sizing
 from harvester.windows import Partition, Resolution, Span, Window
 
@@ -43,15 +44,25 @@ def begun_part(span: Span, now: datetime) -> Span | None:
 
 
 class Density:
-    """Records per second of recorded time, over all that this run has read."""
+    """Records per second of recorded time, and bytes per record, over all that this run has read."""
 
     def __init__(self) -> None:
         self._records = 0
         self._seconds = 0.0
+        self._weighed = 0
+        self._bytes = 0
 
     def note(self, records: int, seconds: float) -> None:
         self._records += records
         self._seconds += seconds
+
+    def weigh(self, records: int, size_bytes: int) -> None:
+        self._weighed += records
+        self._bytes += size_bytes
+
+    def records_in(self, size_bytes: int, most: int) -> int:
+        """How many records have that size; `most` where it is more, or nothing is known."""
+        return min(most, size_bytes * self._weighed // self._bytes) if self._bytes else most
 
     def length_of(self, records: int) -> timedelta | None:
         """How long a stretch with so many records is; None where nothing is known."""
@@ -70,6 +81,7 @@ class Planner:
         asked: Sequence[Span],
         served: Served,
         density: Density,
+        held: Held,
         now: datetime,
     ) -> None:
         self._job = job
@@ -78,6 +90,8 @@ class Planner:
         self._ledger = ledger
         self._served = served
         self._density = density
+        self._room_bytes = held.limit_bytes // job.transport.concurrency
+        """What each lot may hold so that all of them fit into memory: what does not goes to disk and back."""
         self._numbers = count()
 
     async def steps(self) -> AsyncIterator[Planned]:
@@ -120,7 +134,7 @@ class Planner:
         """The next windows that are read as one: neighbours with some pages in all, as far as is known."""
         most = 1
         page = min(self._served.limit, self._served.whole_page or self._served.limit)
-        length = self._density.length_of(STRETCH_PAGES * page)
+        length = self._density.length_of(self._density.records_in(self._room_bytes, STRETCH_PAGES * page))
         if length is not None and self._is_read_by_time():
             most = max(1, min(LOT_WINDOWS, length // (left[0].end - left[0].start)))
         lot = left[:1]
