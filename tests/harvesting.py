@@ -203,7 +203,8 @@ def live(
 
     async def playing() -> None:
         os.environ[TOKEN_ENV] = Settings().token
-        async with Simulator(Settings(records=records, end=START + 2 * DAY, **other)).start() as simulator:
+        given: dict[str, Any] = {"records": records, "end": SPAN.end, **other}
+        async with Simulator(Settings(**given)).start() as simulator:
             with anyio.fail_after(120):  # a story that hangs is a failure and no reason to wait
                 await story(World(simulator, tmp_path / "out"))
 

@@ -59,6 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cluster", type=int, default=default.cluster, help="records that share one instant (%(default)s)"
     )
     data.add_argument(
+        "--slim", action="store_true", help="interactions of four fields, so that millions of them fit"
+    )
+    data.add_argument(
         "--twins",
         type=float,
         default=default.twins,
@@ -109,6 +112,7 @@ def run(args: argparse.Namespace) -> int:
             seed=args.seed,
             rhythm=args.rhythm,
             cluster=args.cluster,
+            slim=args.slim,
             twins=args.twins,
             token=args.token,
             port=args.port,

@@ -19,7 +19,7 @@ from .clock import Timeline
 from .faults import draw
 from .messages import WORKSTATES, messages, workstate_events
 from .query import BadRequest, asked_range, period, zone_of
-from .records import interactions
+from .records import interactions, slim_interactions
 from .rhythm import instants
 from .rows import clone
 from .settings import Settings
@@ -147,7 +147,10 @@ class Datasets:
         if FIELDS[dataset].date == "Epoch":  # whole seconds
             times = array("q", [t - t % 1000 for t in times])
         times = array("q", [*(start_ms - step for step in reversed(far)), *times, *after])
-        return render(_RENDERERS[dataset], times, seed, FIELDS[dataset], settings.cache, dataset)
+        renderer, name = _RENDERERS[dataset], dataset
+        if settings.slim and dataset == "interactions":
+            renderer, name = slim_interactions, "slim-interactions"
+        return render(renderer, times, seed, FIELDS[dataset], settings.cache, name)
 
 
 def queues_body(queues: tuple[tuple[int, str], ...]) -> bytes:

@@ -1,11 +1,12 @@
 """When the simulator's records happen: a seeded, sorted list of instants with the traits that break
 harvesters.
 
-Three rhythms: `business` (working hours with a peak before noon, thin nights, thinner weekends), `flat`, and
-`bursty` (whole days and most nights empty, everything in a few crowded quarter hours). A twentieth of the
-instants lies exactly on edges (midnights first, then hours, then quarter hours: the edge itself, one
-millisecond before and after, and half a second before midnight), and another twentieth in clusters that share
-one instant.
+Four rhythms: `business` (working hours with a peak before noon, thin nights, thinner weekends), `flat`,
+`bursty` (whole days and most nights empty, everything in a few crowded quarter hours), and `office` (working
+hours of weekdays alone, not one instant in between). A twentieth of the instants lies exactly on edges
+(midnights first, then hours, then quarter hours: the edge itself, one millisecond before and after, and half
+a second before midnight), and another twentieth in clusters that share one instant; with `office` those of
+them that fall into its hours.
 
 The draws use `random()` alone: its sequence is the same in every Python release, that of `choices` is not
 promised.
@@ -17,7 +18,7 @@ from collections.abc import Callable
 from itertools import accumulate
 from random import Random
 
-RHYTHMS = ("business", "flat", "bursty")
+RHYTHMS = ("business", "flat", "bursty", "office")
 
 _QUARTER_MS = 900_000
 _HOUR_MS = 3_600_000
@@ -45,6 +46,8 @@ def instants(
     cumulative = list(accumulate(_weight(edge, rhythm, random) for edge in edges))
     if not cumulative[-1]:  # a short span may hold no busy day at all
         cumulative = list(accumulate(1.0 for _ in edges))
+    elif rhythm == "office":
+        marked = [t for t in marked if _is_worked(t)]
     total = cumulative[-1]
     chosen = array("q", marked)
     while len(chosen) < count:
@@ -63,7 +66,15 @@ def _weight(edge_ms: int, rhythm: str, random: Callable[[], float]) -> float:
     day, hour = local_ms // _DAY_MS, local_ms % _DAY_MS // _HOUR_MS
     if rhythm == "bursty":
         return 1.0 if day % 3 == 0 and noise > 1.27 else 0.0001 if day % 3 == 0 else 0.0
+    if rhythm == "office":
+        return _BY_HOUR[hour] * noise if _is_worked(edge_ms) else 0.0
     return _BY_WEEKDAY[(day + 3) % 7] * _BY_HOUR[hour] * noise
+
+
+def _is_worked(ms: int) -> bool:
+    """From 8 to 18 on weekdays."""
+    day, in_day = divmod(ms + _OFFICE_OFFSET_MS, _DAY_MS)
+    return (day + 3) % 7 < 5 and 8 <= in_day // _HOUR_MS < 18
 
 
 def _on_edges(budget: int, start_ms: int, end_ms: int) -> list[int]:

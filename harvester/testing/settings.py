@@ -28,6 +28,7 @@ class Settings:
         20  # further records just before `start` and from `end` on, which a harvest must leave alone
     )
 
+    slim: bool = False  # interactions of four fields, 150 bytes each
     twins: float = 0.0  # this share of the records again under another key, with the same InteractionId
 
     token: str = "simulator-token"

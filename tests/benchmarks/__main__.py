@@ -17,12 +17,13 @@ import orjson
 
 from tests.benchmarks import machine, table
 from tests.benchmarks.checks import Wrong
+from tests.benchmarks.counts import COUNTS
 from tests.benchmarks.limits import LIMITS
 from tests.benchmarks.measure import Failed
 from tests.benchmarks.sections import SECTIONS as FIRST
 from tests.benchmarks.sections import Order
 
-SECTIONS = FIRST | LIMITS
+SECTIONS = FIRST | LIMITS | COUNTS
 
 
 def main() -> int:

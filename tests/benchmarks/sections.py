@@ -50,6 +50,8 @@ class Report:
     """Rows that the others are compared with."""
     goals: list[Goal] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    counted: list[tuple[str, ...]] = field(default_factory=list)
+    """A table of what was counted and not measured, the head first; it stands in the place of `rows`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,11 @@ def _lines(told: Mapping[str, str], reports: Iterable[Report], rounds: int) -> I
         if report.rows:
             yield f"Medians of {rounds} runs in turn; peak is the largest of them.\n"
             yield from _table(report)
+        if report.counted:
+            head, *counts = report.counted
+            yield _line(head)
+            yield _line(["---", *["---:"] * (len(head) - 1)])
+            yield from map(_line, counts)
         for goal in report.goals:
             yield f"- {'met' if goal.is_met else '**missed**'}: {_told(goal)}"
         for note in report.notes:
@@ -78,4 +83,5 @@ def _section(report: Report) -> dict[str, Any]:
             for goal in report.goals
         ],
         "notes": report.notes,
+        "counted": report.counted,
     }
