@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from harvester.dialects import row_reader
-from harvester.errors import StorageError
-from harvester.ledger import Build, Ledger, home_of
+from harvester.errors import LedgerDamaged, StorageError
+from harvester.ledger import LEDGER_NAME, Build, Ledger, home_of
 from harvester.shapes import Field, Fields, Shape
 from harvester.shards import read_lines
 
@@ -39,11 +39,16 @@ def read_schema(out: Path, *, progress: Callable[[int], None]) -> Schema:
     told the records read so far."""
     fields, partitions = Fields(), 0
     with Ledger(home_of(out), read_only=True) as ledger:
-        time_of = _time_reader(ledger)
+        time_of = _time_reader(out, ledger)
         for name in [build.partition for build in ledger.published()]:
             partitions += 1
-            for block in _blocks(out, ledger, name):
-                fields.add(block, time_of)
+            for path, block in _blocks(out, ledger, name):
+                try:
+                    fields.add(block, time_of)
+                except (ValueError, RecursionError) as error:
+                    raise StorageError(
+                        f"{path}: holds a line that is no record ({error}); run harvester verify"
+                    ) from None
                 progress(fields.records)
         spans = ledger.spans()
         complete = bool(spans) and not any(ledger.missing(span) for span in spans)
@@ -58,18 +63,24 @@ def read_schema(out: Path, *, progress: Callable[[int], None]) -> Schema:
     )
 
 
-def _time_reader(ledger: Ledger) -> Callable[[bytes], datetime]:
-    read = row_reader(ledger.reading())
+def _time_reader(out: Path, ledger: Ledger) -> Callable[[bytes], datetime]:
+    try:
+        read = row_reader(ledger.reading())
+    except ValueError as error:
+        raise LedgerDamaged(
+            f"{home_of(out) / LEDGER_NAME}: {error}; `harvester rebuild-ledger {out} --force` makes it anew"
+        ) from None
     return lambda line: read(line)[0]
 
 
-def _blocks(out: Path, ledger: Ledger, partition: str) -> Iterator[list[bytes]]:
+def _blocks(out: Path, ledger: Ledger, partition: str) -> Iterator[tuple[Path, list[bytes]]]:
     build = _published(ledger, partition)
     for receipt in build.receipts if build else ():
-        lines = read_lines(out / receipt.path)
+        path = out / receipt.path
+        lines = read_lines(path)
         try:
             while block := list(islice(lines, BLOCK_RECORDS)):
-                yield block
+                yield path, block
         except StorageError as error:
             if _published(ledger, partition) != build:
                 raise StorageError(

@@ -113,6 +113,41 @@ def another_hand() -> None:
         db.commit()
 
 
+def changed_by(statement: str) -> None:
+    with closing(sqlite3.connect(LEDGER)) as db:
+        db.execute("PRAGMA ignore_check_constraints = ON")
+        assert db.execute(statement).rowcount > 0
+        db.commit()
+
+
+def a_time_of_no_calendar() -> None:
+    changed_by("UPDATE windows SET end = 1 << 60 WHERE start = (SELECT max(start) FROM windows)")
+
+
+def a_time_that_is_a_text() -> None:
+    changed_by("UPDATE shards SET first = 'noon' WHERE number = 0")
+
+
+def a_job_that_is_a_number() -> None:
+    changed_by("UPDATE meta SET value = '7' WHERE key = 'job'")
+
+
+def a_job_cut_short() -> None:
+    changed_by("UPDATE meta SET value = substr(value, 1, 20) WHERE key = 'job'")
+
+
+def a_rate_that_is_none() -> None:
+    changed_by("INSERT INTO meta VALUES ('learned.rate', '-1')")
+
+
+def a_text_that_is_none() -> None:
+    changed_by("UPDATE builds SET partition = CAST(x'32ff' AS TEXT) WHERE id = (SELECT max(id) FROM builds)")
+
+
+def a_path_that_leads_out() -> None:
+    changed_by("INSERT INTO garbage VALUES ('dt=2024-01-01/../../job.toml')")
+
+
 def newer_schema() -> None:
     with closing(sqlite3.connect(LEDGER)) as db:
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
@@ -145,6 +180,18 @@ CASES: list[tuple[Callable[[], None], dict[str, int], str]] = [
     (empty_database, {"run": 7, "status": 7, "verify": 4, "plan": 7}, "harvester rebuild-ledger out"),
     (an_older_copy, {"run": 7, "status": 0, "verify": 4, "plan": 0}, "harvester rebuild-ledger out --force"),
     (another_hand, {"run": 7, "status": 0, "verify": 4, "plan": 0}, "harvester rebuild-ledger out --force"),
+    *(
+        (spoil, {"run": 7, "status": 7, "verify": 4, "plan": 7}, "harvester rebuild-ledger out")
+        for spoil in (
+            a_time_of_no_calendar,
+            a_time_that_is_a_text,
+            a_job_that_is_a_number,
+            a_job_cut_short,
+            a_rate_that_is_none,
+            a_text_that_is_none,
+            a_path_that_leads_out,
+        )
+    ),
     (newer_schema, {"run": 7, "status": 7, "verify": 7, "plan": 7}, "Use that version"),
     (a_folder, {"run": 7, "status": 7, "verify": 7, "plan": 7}, "then run again"),
 ]

@@ -19,6 +19,7 @@ from harvester.schema import read_schema
 from harvester.shapes import MOST_FIELDS, Field, Fields
 from harvester.shards import read_lines
 from tests.harvesting import START, World, hours, live, manifest
+from tests.zstd import zstd
 
 values = st.recursive(
     st.one_of(
@@ -181,6 +182,17 @@ def test_a_shard_that_is_gone_is_named(harvested: Path, tmp_path: Path) -> None:
     shard = manifest(out)["shards"][0]["path"]
     (out / shard).unlink()
     with pytest.raises(StorageError, match=shard):
+        read_schema(out, progress=lambda _: None)
+
+
+@pytest.mark.parametrize("line", [b'{"_id": "a', b"\xff", b"[" * 20_000, b"{}"], ids=range(4))
+def test_a_line_that_is_no_record_is_an_error_with_the_shards_name(
+    harvested: Path, tmp_path: Path, line: bytes
+) -> None:
+    out = shutil.copytree(harvested, tmp_path / "out")
+    shard = manifest(out)["shards"][0]["path"]
+    (out / shard).write_bytes(zstd.compress(line + b"\n"))
+    with pytest.raises(StorageError, match=f"{shard}: holds a line that is no record"):
         read_schema(out, progress=lambda _: None)
 
 

@@ -135,6 +135,18 @@ def test_a_planted_symlink_is_not_written_through(tmp_path: Path) -> None:
     assert victim.read_text() == "precious"
 
 
+def test_no_name_leads_out_of_the_output(tmp_path: Path) -> None:
+    disk = Disk(tmp_path / "out")
+    disk.make_folder("a")
+    (tmp_path / "precious").write_text("stays")
+    for path in ("../precious", "a/../../precious", ".."):
+        with pytest.raises(StorageError):
+            disk.remove(path)
+        with pytest.raises(StorageError):
+            disk.replace(path, b"other")
+    assert (tmp_path / "precious").read_text() == "stays"
+
+
 @pytest.mark.parametrize("compression", ["zstd", "gzip", "none"])
 def test_a_cut_shard_is_an_error_and_never_a_shorter_one(tmp_path: Path, compression: str) -> None:
     (receipt,) = write(tmp_path, rows([500] * 50), cuts=[], shard_bytes=1 << 20, compression=compression)

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
 from harvester.errors import LedgerDamaged, LedgerEmpty, StorageError
+from harvester.ledger.contents import odd_cell
 from harvester.ledger.schema import SCHEMA_VERSION, upgrade, version_of
 from harvester.shards.disk import Disk
 
@@ -45,6 +46,8 @@ def explained(path: Path) -> Iterator[None]:
             "can be written, then run again"
         ) from error
     except sqlite3.OperationalError as error:
+        if not hasattr(error, "sqlite_errorcode"):  # Python's word: a text that is none
+            raise LedgerDamaged(_damaged(path, str(error))) from error
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in _BUSY:
             raise StorageError(
                 f"{path}: another program held the ledger locked for {BUSY_S} s; close what has it open (a "
@@ -54,12 +57,13 @@ def explained(path: Path) -> Iterator[None]:
             f"{path}: the ledger could not be used: {error}; see that there is space and that its folder can "
             "be read and written, then run again to go on"
         ) from error
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         raise LedgerDamaged(_damaged(path, str(error))) from error
 
 
 def _is_of_the_disk(error: BaseException) -> bool:
-    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF not in _BUSY
+    code = getattr(error, "sqlite_errorcode", None)
+    return isinstance(error, sqlite3.OperationalError) and code is not None and code & 0xFF not in _BUSY
 
 
 def _damaged(path: Path, what: str) -> str:
@@ -201,6 +205,9 @@ class LedgerFile:
             # In a copy: the ledger itself waits for the next run.
             self._db = _copied(self._db)
             upgrade(self._db)
+        where = odd_cell(self._db) if self._check else None
+        if where is not None:
+            raise LedgerDamaged(_damaged(self._path, f"{where} holds what no run writes there"))
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

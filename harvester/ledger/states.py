@@ -92,6 +92,10 @@ class Counts:
     records: int
 
 
+MOST_US: Final = 250 * 10**15
+"""Nearly 8,000 years before and behind 1970: no calendar ends before."""
+
+
 def to_us(moment: datetime) -> int:
     return (moment - _EPOCH) // _MICROSECOND
 

@@ -57,6 +57,8 @@ class Disk:
     @contextmanager
     def _folder(self, relative: str) -> Iterator[int]:
         """The folder, opened one name after the other: O_NOFOLLOW looks at the last name only."""
+        if ".." in relative.split("/"):
+            raise OSError(errno.EINVAL, "that leads out of the output")
         handle = os.open(self.root, _FOLDER)
         try:
             for name in filter(None, relative.split("/")):
