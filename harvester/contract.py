@@ -50,13 +50,14 @@ class Contract:
     def largest_page(self) -> int | None:
         """How many records at most came in one page; None where no end of it was found."""
         known = self.value("largest_page")
-        return known if self.value("limit") in ("cut", "refused") and isinstance(known, int) else None
+        is_size = isinstance(known, int) and known > 0 and known is not True
+        return known if is_size and self.value("limit") in ("cut", "refused") else None
 
     @property
     def keeps_order(self) -> bool | None:
         """False where rows do not come in the order asked for; never True: a run has to see that itself."""
-        told = {self.value("order"), self.value("order_by_date")}
-        return False if told & {"not kept", "descending", "refused"} else None
+        told = (self.value("order"), self.value("order_by_date"))
+        return False if any(one in ("not kept", "descending", "refused") for one in told) else None
 
     def encode(self) -> bytes:
         told = msgspec.to_builtins(self)

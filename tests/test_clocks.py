@@ -146,6 +146,15 @@ def test_a_moment_that_lies_ahead_by_now_was_long_ago() -> None:
     assert clock.earlier(asked_at) < START + timedelta(hours=1)
 
 
+@pytest.mark.parametrize(
+    "date", ["Mon, 01 Jan 0001 00:00:00 GMT", "Mon, 99999999999999999999 Jan 2024 00:00:00 GMT"]
+)
+def test_no_date_of_a_server_is_strange_enough_to_fail_on(date: str) -> None:
+    clock = ServerClock(Unlooped(lambda: 24.0))
+    clock.hear({"date": date})
+    assert clock.earlier(START) <= START
+
+
 def test_time_does_not_jump_forward_while_a_run_looks_at_it() -> None:
     shown = [24.0]
     clock = ServerClock(Unlooped(lambda: shown[0]))

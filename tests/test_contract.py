@@ -88,6 +88,16 @@ def test_only_a_cut_or_a_refusal_bounds_the_page() -> None:
     assert contract(limit="cut", largest_page=30).largest_page == 30
 
 
+@pytest.mark.parametrize("size", [0, -1, True, "30", {"a": 1}, 2.5])
+def test_a_size_that_no_page_can_have_bounds_none(size: object) -> None:
+    assert contract(limit="cut", largest_page=size).largest_page is None
+
+
+def test_an_order_that_is_no_word_is_none_that_was_measured() -> None:
+    assert contract(order={"by": "key"}, order_by_date=["descending"]).keeps_order is None
+    assert contract(order={"by": "key"}, order_by_date="descending").keeps_order is False
+
+
 # --- in a run
 
 

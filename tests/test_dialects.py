@@ -102,7 +102,13 @@ def test_an_unknown_name_is_told_the_nearest_and_all_known_ones() -> None:
 
 @pytest.mark.parametrize(
     ("content", "told"),
-    [(None, "No such file"), (b"a = ", "no TOML"), (b"\xff\xfe", "not UTF-8")],
+    [
+        (None, "No such file"),
+        (b"a = ", "no TOML"),
+        (b"\xff\xfe", "not UTF-8"),
+        (b"a = " + b"[" * 5000, "nested too deeply"),
+        (b"a = " + b"9" * 5000, "no TOML"),
+    ],
 )
 def test_a_file_that_is_no_dialect_is_named(tmp_path: Path, content: bytes | None, told: str) -> None:
     path = tmp_path / "own.toml"
@@ -146,6 +152,8 @@ def test_a_file_that_is_no_dialect_is_named(tmp_path: Path, content: bytes | Non
             r"\[request.query\] from: '\{strat\}' names no known parameter; did you mean \{start\}",
         ),
         ('"{start}"', '"{start"', r"brace without its pair"),
+        ('"{start}"', "inf", r"\[request.query\] from: inf is no number in JSON"),
+        ('"{start}"', "18446744073709551616", r"\[request.query\] from: .* beyond 64 bits"),
         ('"{start}"', '"fixed"', r"\[request\]: no place for \{start\}"),
         ('skip = "{offset}"\n', "", r'\[request\]: no place for \{offset\}.*or paging = "none"'),
         ('path = "/rows"', 'path = "rows"', r"\[request\] path: expected a path from / on"),

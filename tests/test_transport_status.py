@@ -101,7 +101,10 @@ def test_retry_after_says_nothing_about_an_answer_or_a_redirect(status: int) -> 
         ({"retry_after": "1e3"}, None),
         ({"retry_after": "nan"}, None),
         ({"retry_after": "Mon, 99 Nov 2026 12:01:00 GMT"}, None),
+        ({"retry_after": f"Mon, {'9' * 30} Nov 2026 12:01:00 GMT"}, None),
+        ({"retry_after": f"Mon, 23 Nov 2026 12:01:00 +{'9' * 30}"}, None),
         ({"retry_after": IN_A_MINUTE}, 60),
+        ({"retry_after": IN_A_MINUTE, "date": f"Mon, {'9' * 30} Nov 2026 12:01:00 GMT"}, 60),
         ({"retry_after": AN_HOUR_AGO}, 0),
         # The server's clock is an hour behind: what counts is its own distance.
         ({"retry_after": "Mon, 23 Nov 2026 11:00:07 GMT", "date": AN_HOUR_AGO}, 7),

@@ -26,7 +26,9 @@ def parse(text: str, file: str) -> Declaration:
     """The declaration that `text` holds; `file` is what errors call it."""
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError:
+        raise ConfigError(f"{file}: no TOML: nested too deeply") from None
+    except ValueError as error:  # besides TOMLDecodeError: a number that Python does not read
         raise ConfigError(f"{file}: no TOML: {error}") from None
     _check_keys(data, Declaration, "", file)
     try:

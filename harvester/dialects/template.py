@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from math import isfinite
 from typing import Any, Final
 
 PARAMETERS: Final = (
@@ -29,6 +30,7 @@ PARAMETERS: Final = (
 GONE: Final = object()
 """What `fill` returns for a value that names a parameter which is not given."""
 
+_LEAST, _MOST = -(2**63), 2**64 - 1
 _BRACES = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
 
@@ -45,6 +47,10 @@ def compiled(value: Any) -> Any:
         return {name: compiled(inner) for name, inner in value.items()}
     if isinstance(value, list):
         return [compiled(inner) for inner in value]
+    if isinstance(value, float) and not isfinite(value):
+        raise ValueError(f"{value!r} is no number in JSON")
+    if isinstance(value, int) and not _LEAST <= value <= _MOST:
+        raise ValueError(f"{value!r} is beyond 64 bits; write it as a text")
     return _parsed(value) if isinstance(value, str) else value
 
 

@@ -163,7 +163,7 @@ def read_manifest(out: Path) -> Manifest:
         ) from None
     except OSError as error:
         raise StorageError(f"{path}: cannot be read: {error.strerror}") from error
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:  # a name may be no UTF-8
         raise VerificationFailed(
             f"{path}: is not a manifest of this version ({error}). Run the job again to write it anew"
         ) from None

@@ -5,7 +5,6 @@ way.
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from anyio import to_thread
@@ -13,6 +12,7 @@ from anyio import to_thread
 from harvester.dialects import Ask, Dialect, Page, Request
 from harvester.errors import ContractBroken
 from harvester.transport import Answer, Clock, Layer
+from harvester.transport.status import http_date
 
 MOST_REQUESTS: Final = 60
 """Of one probe, retries aside: the measurements need 20 to 50, by how far the search for records goes."""
@@ -72,11 +72,8 @@ class Reading:
         noted.encodings[answer.headers.get("content-encoding", "")] += 1
         noted.received_bytes += answer.received_bytes
         noted.decoded_bytes += len(answer.body)
-        try:
-            there = parsedate_to_datetime(answer.headers.get("date", ""))
-        except ValueError:
-            return
-        if there.tzinfo is not None:
+        there = http_date(answer.headers.get("date", ""))
+        if there is not None:
             noted.skews_s.append((there - self._clock.now()).total_seconds() + answer.elapsed_s / 2)
 
 

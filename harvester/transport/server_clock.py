@@ -6,7 +6,7 @@ clock is put forward while it runs: here time goes on as it did when the run beg
 """
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from harvester.events import Emit, ServerClockBehind, nobody
@@ -15,6 +15,7 @@ from harvester.transport.status import http_date
 
 _CUT_S: Final = 1.0
 """`Date` counts whole seconds."""
+_LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 UNKNOWN: Final = timedelta(days=1)
 _TOLD_FROM_S: Final = 2.0
 """Less is no skew, but a second's cut and the way."""
@@ -66,4 +67,7 @@ class ServerClock:
         if behind_s >= _TOLD_FROM_S and not self._is_told:
             self._is_told = True
             self._emit(ServerClockBehind(behind_s=round(behind_s, 1)))
-        return moment - timedelta(seconds=behind_s)
+        try:
+            return moment - timedelta(seconds=behind_s)
+        except OverflowError:  # a clock that shows the year 1
+            return _LONG_AGO

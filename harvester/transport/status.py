@@ -112,7 +112,7 @@ def http_date(text: str) -> datetime | None:
     """The time in a header, aware; None where it is none."""
     try:
         parsed = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC)
 
