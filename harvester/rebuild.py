@@ -35,7 +35,7 @@ from harvester.output import Manifest, ManifestShard, read_manifest
 from harvester.output.manifest import NOT_ASKED, ManifestGap, iso, span_of
 from harvester.output.picture import picture
 from harvester.output.soundness import files_of_partitions
-from harvester.shards import Receipt, naming, read_lines
+from harvester.shards import Receipt, naming, read_rows
 from harvester.shards.disk import Disk
 from harvester.verify import Difference, verify
 from harvester.windows import By, Span, Window, subtract
@@ -262,7 +262,7 @@ class _Rebuilding:
         return counts
 
     def _rows(self, shard: Receipt) -> Iterable[Row]:
-        return map(self._row, read_lines(self._out / shard.path))
+        return read_rows(self._out / shard.path, self._row)
 
     # --- the place of the ledger
 

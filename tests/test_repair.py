@@ -116,6 +116,47 @@ def test_without_the_flag_a_run_ends_with_7_names_it_and_changes_nothing(
     live(tmp_path, story, records=300)
 
 
+def test_a_flipped_bit_in_what_is_finished_is_for_verify_to_find_and_for_repair_to_mend(
+    tmp_path: Path,
+) -> None:
+    """A run that builds on nothing reads nothing: that a nightly run read all of the years before would be no
+    help."""
+
+    async def story(world: World) -> None:
+        await world.run(output=SMALL)
+        wanted, asked = digests(world.out), world.requests()
+        hit = shards_of(world.out, "2024-01-01")[1]
+        flip(hit)
+        with untouched(world.out):
+            assert (await world.run(output=SMALL)).exit_code == 0
+        assert world.requests() == asked
+        assert str(hit.relative_to(world.out)) in {one.subject for one in verify(world.out).differences}
+        assert (await repair(world)).exit_code == 0
+        assert verify(world.out).is_good
+        assert set(digests(world.out).values()) == set(wanted.values())
+
+    live(tmp_path, story, records=300)
+
+
+@pytest.mark.parametrize("end", [6.5, 30.5])
+def test_a_line_that_is_no_record_any_more_ends_a_run_that_counts_it_with_7(
+    tmp_path: Path, end: float
+) -> None:
+    output = {**SMALL, "compression": "none"}
+
+    async def story(world: World) -> None:
+        await world.run(output=output)
+        for hit in shards_of(world.out, "2024-01-01") + shards_of(world.out, "2024-01-02"):
+            content = hit.read_bytes()
+            hit.write_bytes(content.replace(b'{"', b'["'))
+        with untouched(world.out):
+            outcome = await world.run(output=output, span=hours(0, end))
+        assert (outcome.exit_code, outcome.status) == (7, "storage")
+        assert "is no record" in (outcome.error or "")
+
+    live(tmp_path, story, records=300)
+
+
 def test_a_flipped_bit_under_a_partition_that_grows_names_the_flag_too(tmp_path: Path) -> None:
     async def story(world: World) -> None:
         await world.run(output=SMALL, span=hours(0, 36))

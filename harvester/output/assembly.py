@@ -18,7 +18,7 @@ from harvester.output.publishing import Publishing
 from harvester.output.second_keys import SecondKeys
 from harvester.output.tables import Tables
 from harvester.records import Batch
-from harvester.shards import OutputSettings, Receipt, naming, read_lines, suffix
+from harvester.shards import OutputSettings, Receipt, naming, read_rows, suffix
 from harvester.shards.disk import Disk
 from harvester.shards.sink import Sink
 from harvester.windows import Partition, Span, merge, subtract
@@ -114,7 +114,7 @@ class Assembly:
         """Shards that are taken over as they are were never read in this run: read for what is counted."""
         if self._second_keys is not None:
             for receipt in adopted:
-                self._second_keys.note(map(self._row, read_lines(self._disk.path(receipt.path))))
+                self._second_keys.note(read_rows(self._disk.path(receipt.path), self._row))
 
     def _seal(self, receipts: list[Receipt], intents: list[str] | None = None) -> None:
         """Data first: the files are synced, then the folder that names them, then the ledger says so."""

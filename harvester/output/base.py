@@ -13,7 +13,7 @@ from typing import Final
 from harvester.dialects import Key, Row
 from harvester.errors import StorageError
 from harvester.ledger import Build
-from harvester.shards import Receipt, read_lines
+from harvester.shards import Receipt, read_rows
 from harvester.shards.disk import Disk
 
 _Position = tuple[datetime, Key]
@@ -87,5 +87,4 @@ class Base:
 
     def _shard(self, receipt: Receipt) -> Iterator[Row]:
         self._check(receipt)
-        for line in read_lines(self._disk.path(receipt.path)):
-            yield self._row(line)
+        yield from read_rows(self._disk.path(receipt.path), self._row)

@@ -22,7 +22,7 @@ from harvester.output.assembly import Assembly
 from harvester.output.picture import picture
 from harvester.output.tables import Tables
 from harvester.records import Batch
-from harvester.shards import OutputSettings, naming, read_lines
+from harvester.shards import OutputSettings, naming, read_rows
 from harvester.shards.disk import Disk
 from harvester.windows import Partition, Span, partition_named
 
@@ -132,8 +132,8 @@ class Output:
                 if span.start <= receipt.first and receipt.last < span.end:
                     records += receipt.records
                 elif receipt.first < span.end and receipt.last >= span.start:
-                    lines = read_lines(self._disk.path(receipt.path))
-                    records += sum(span.contains(self._dialect.row(line)[0]) for line in lines)
+                    rows = read_rows(self._disk.path(receipt.path), self._dialect.row)
+                    records += sum(span.contains(row[0]) for row in rows)
         return records
 
     @property

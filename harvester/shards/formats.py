@@ -11,7 +11,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from isal import igzip
 
@@ -29,6 +29,8 @@ ZSTD_WINDOW_LOG: Final = 18
 """256 KiB back: some 90 records, as many as are alike. Half of what level 1 looks back to by itself stays in
 the cache: a tenth less CPU, and fewer bytes too."""
 _READ_BYTES: Final = 1 << 20
+
+T = TypeVar("T")
 
 PARQUET: Final = ".parquet"
 _SUFFIXES: Final = {"none": ".jsonl", "gzip": ".jsonl.gz", "zstd": ".jsonl.zst"}
@@ -130,3 +132,17 @@ def read_lines(path: Path) -> Iterator[bytes]:
         raise StorageError(
             f"{path}: cannot be read ({type(error).__name__}: {error}); run harvester verify"
         ) from error
+
+
+def read_rows(path: Path, row: Callable[[bytes], T]) -> Iterator[T]:
+    """What `row` makes of each line. Raises StorageError where `read_lines` does, and for a line of which
+    `row` says that it is no record (ValueError): bytes that nothing has a checksum of may have changed.
+    """
+    for number, line in enumerate(read_lines(path), start=1):
+        try:
+            one = row(line)
+        except ValueError as error:
+            raise StorageError(
+                f"{path}: line {number} is no record ({error}); run harvester verify"
+            ) from None
+        yield one
