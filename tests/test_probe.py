@@ -219,11 +219,11 @@ def test_rate_headers_skew_and_compression_are_told(tmp_path: Path) -> None:
     facts = told(
         tmp_path,
         {"rate": 500.0, "burst": 50.0, "headers": "seconds"},
-        {"skew_s": -120.0},
+        {"skew_s": -150.0},
         world={"gzip": True},
     )
     assert "x-ratelimit-limit: 50" in facts["rate"].told
-    assert facts["clock_skew"].told == "2.0 minutes behind this machine's"
+    assert facts["clock_skew"].told == "2.5 minutes behind this machine's"
     assert facts["compression"].value == "gzip"
 
 
