@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from harvester.dialects import Ask, Page, Reject, Row
 from harvester.errors import ContractBroken, Moved, Rejected
 from harvester.pages import Pages, Served, Verdict, Walk
 from harvester.records import Batch, Gather, Held
+from harvester.transport import Layer
 from harvester.windows import Window
 
 DIALECT = dialects.load("interactions").select()
@@ -67,7 +68,7 @@ class FakeServer:
 
 
 def read(
-    server: FakeServer,
+    server: Layer[Ask, Page],
     *,
     window: Window = HOUR,
     limit: int = 10,
@@ -362,3 +363,67 @@ def test_a_record_that_stands_far_from_its_double_is_told_from_one_that_slipped_
     far = [*rows[:30], rows[3], *rows[30:]]
     server = FakeServer(far, order=lambda some: some)
     inside_of_truth(read(server), rows)
+
+
+def test_a_page_that_came_the_other_way_round_hides_no_row_that_another_page_left_out() -> None:
+    """Thirteen rows in pages of seven: the first page from the end, and the second shows the same seven."""
+
+    def turn_round(server: FakeServer, ask: Ask, number: int) -> None:
+        step = -1 if ask.offset == 0 else 1
+        server.order = lambda rows: sorted(rows, key=lambda r: r[1])[::step]
+
+    rows = evenly(13)
+    assert list(read(FakeServer(rows, cap=7, before=turn_round)).rows) == inside(rows)
+
+
+def test_an_instant_of_which_pages_of_one_size_always_leave_out_the_same_is_read_in_other_sizes() -> None:
+    def turn_round(server: FakeServer, ask: Ask, number: int) -> None:
+        step = -1 if (ask.offset, ask.limit) == (0, 7) else 1
+        server.order = lambda rows: sorted(rows, key=lambda r: r[1])[::step]
+
+    rows = [row(i, NOON + 7 * 1000 * MS) for i in range(13)]
+    assert list(read(FakeServer(rows, before=turn_round), limit=7).rows) == inside(rows)
+
+
+def test_copies_of_one_record_on_all_pages_do_not_pass_for_all_there_is() -> None:
+    """Two records, one held twice, in pages of two that show no order: of three positions one is another."""
+
+    def shuffle(server: FakeServer, ask: Ask, number: int) -> None:
+        server.order = lambda rows: sorted(rows, key=lambda r: r[1], reverse=ask.offset > 0)
+
+    twice, once = row(1, NOON + 600 * 1000 * MS), row(2, NOON + 2400 * 1000 * MS)
+    assert list(read(FakeServer([twice, twice, once], cap=2, before=shuffle)).rows) == [twice, once]
+
+
+def test_a_server_without_offsets_that_cuts_each_range_to_another_size_is_read_record_by_record() -> None:
+    """Two sizes: where all of a window is cut to five, its halves may be cut to four and hold one."""
+    served, rows = Served(limit=100), evenly(60)
+
+    def cut(page: list[Row], ask: Ask) -> list[Row]:
+        return page[: 4 + ask.end.microsecond // 1000 % 2]
+
+    server = FakeServer(rows, spoil=cut)
+
+    class Deaf:
+        async def send(self, ask: Ask, /) -> Page:
+            return await server.send(replace(ask, offset=0))
+
+    assert list(read(Deaf(), served=served).rows) == inside(rows)
+    assert served.is_cap_moving
+
+
+def test_the_size_of_the_cut_is_tried_once_for_pages_of_one_size_where_offsets_are_refused() -> None:
+    """Twelve windows of three records: three requests each, and twelve more altogether."""
+
+    def refuse(server: FakeServer, ask: Ask, number: int) -> None:
+        if ask.offset:
+            raise Rejected("no offset", status_code=400)
+
+    served, asked = Served(limit=100), []
+    read(FakeServer(evenly(20), before=refuse), served=served)
+    for hour in range(1, 9):
+        window = Window(start=NOON + timedelta(hours=hour), end=NOON + timedelta(hours=hour + 1))
+        server = FakeServer(evenly(9, window), before=refuse)
+        assert list(read(server, window=window, served=served).rows) == evenly(9, window)
+        asked.append(len(server.asks))
+    assert max(asked) <= 7

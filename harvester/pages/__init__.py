@@ -1,7 +1,8 @@
 """A window becomes pages, with the proof that none is missing."""
 
+from harvester.pages.asking import Turn
 from harvester.pages.layer import Read
-from harvester.pages.reader import Pages, Turn
+from harvester.pages.reader import Pages
 from harvester.pages.rechecked import Rechecked
 from harvester.pages.seek import LEAST_PROOF, Seek
 from harvester.pages.served import Served

@@ -1,15 +1,27 @@
 """One page: asked for smaller where the server refuses it, or told to be beyond reach in one piece."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
-from harvester.dialects import Ask, Page
+from harvester.dialects import Ask, Page, Reject, Row
 from harvester.errors import ContractBroken, Rejected, SourceError
 from harvester.pages.served import Served
 from harvester.transport import Layer
 from harvester.windows import Window
 
 _SMALLER_MAY_PASS: Final = {400, 413, 414, 422}
+
+
+class Turn(Protocol):
+    """What a window's reader does with what comes; `records.Gather` is one."""
+
+    def begin(self, part: Window) -> None:
+        """A part of the window is read from its beginning; what an earlier reading of it brought is
+        dropped.
+        """
+
+    async def add(self, rows: list[Row], rejects: list[Reject]) -> None:
+        """Keeps what is new and lies inside the window."""
 
 
 class Split(Exception):

@@ -9,20 +9,20 @@ The server gives no total and no next link, so the end of a window has to be pro
   halves.
 * A short page is no end, for a server may cap pages without a word, and differently each time. The end is an
   empty page, or one that holds nothing but the anchor.
-* Where offsets are ignored or refused, halves take the place of the anchor (`_prove_by_halves`).
+* Where offsets are ignored or refused, halves take the place of the anchor (at_once.py).
 
 `Walk` decides and does no I/O: it says what to ask next and takes the page. `Pages` is the loop around it,
 and stretches.py the one for stretches that are read by time.
 """
 
-from array import array
 from datetime import timedelta
-from typing import Final, Protocol
+from typing import Final
 
-from harvester.dialects import Ask, Dialect, Key, Page, Reject, Row
+from harvester.dialects import Ask, Dialect, Page
 from harvester.errors import ContractBroken, Moved, ServerFailed, SourceError, TimedOut
 from harvester.events import Emit, RowsMoved, WindowSplit
-from harvester.pages.asking import Asking, Split, named
+from harvester.pages.asking import Asking, Split, Turn, named
+from harvester.pages.at_once import AtOnce
 from harvester.pages.served import Served
 from harvester.pages.walk import Passes, Verdict, Walk
 from harvester.transport import Layer
@@ -34,30 +34,16 @@ ties that change their order between calls move them on every reading.
 """
 FLOOR_S: Final = 1.0
 """Windows are not halved below this, since every request is wider than its window by about as much."""
-UNION_WALKS: Final = 40
+UNION_WALKS: Final = 42
 """How often rows that never keep still are walked through until the union is whole: with ties in random
 order over two pages each walk misses a record with probability 1/4, so 40 walks leave one chance in 10^24.
+Two rows have to come the same way 41 times.
 """
-MOST_CAPS: Final = 3
-"""Where pages were cut to so many different sizes, both halves of one may be cut to just what it holds: then
-halves prove nothing."""
 SAME_PAGES: Final = 12
 """How often a page of a few rows has to come again for another offset before the server counts as one that
 ignores it: rows in random order may look like it now and then."""
 _MOST_DOUBLES: Final = 16
 """A record may stand this often in a source before its pages are taken for pages of nothing."""
-
-
-class Turn(Protocol):
-    """What a window's reader does with what comes; `records.Gather` is one."""
-
-    def begin(self, part: Window) -> None:
-        """A part of the window is read from its beginning; what an earlier reading of it brought is
-        dropped.
-        """
-
-    async def add(self, rows: list[Row], rejects: list[Reject]) -> None:
-        """Keeps what is new and lies inside the window."""
 
 
 class Pages:
@@ -69,6 +55,7 @@ class Pages:
         self._served = served
         self._emit = emit
         self._widen = timedelta(seconds=dialect.widen_s)
+        self._at_once = AtOnce(self._asking, dialect=dialect, served=served)
 
     async def read(self, window: Window, turn: Turn) -> int:
         """Hands every record of the window to `turn`, at least once; returns the number of pages asked for.
@@ -97,7 +84,7 @@ class Pages:
     async def _read_part(self, part: Window, turn: Turn) -> int:
         asked, moved, repeated, passes = 0, 0, 0, Passes()
         if self._served.offset_ignored:
-            return await self._prove_by_halves(part, turn, ContractBroken(_same_page(part)))
+            return await self._read_at_once(part, turn, ContractBroken(_same_page(part)))
         while moved <= REREADS:
             walk = Walk(part, widen=self._widen, served=self._served)
             try:
@@ -106,10 +93,12 @@ class Pages:
                 asked += refused.asked
                 if refused.asked > 2:
                     raise Split(asked, refused.reason) from None
-                return asked + await self._prove_by_halves(part, turn, refused.reason)
+                return asked + await self._read_at_once(part, turn, refused.reason)
             asked += pages
             if verdict is Verdict.END:
                 return asked
+            if verdict is Verdict.DOUBLED and not walk.is_ordered:
+                break
             if verdict is Verdict.DOUBLED:
                 if passes.prove(walk.signature, walk.positions):
                     return asked
@@ -120,12 +109,12 @@ class Pages:
                 if repeated < (2 if walk.page_rows >= 8 else SAME_PAGES):
                     continue
                 self._served.offset_ignored = self._can_halve(part)
-                return asked + await self._prove_by_halves(part, turn, ContractBroken(_same_page(part)))
+                return asked + await self._read_at_once(part, turn, ContractBroken(_same_page(part)))
             moved += 1
             if moved <= REREADS:
                 self._emit(RowsMoved(start=part.start, end=part.end))
         if self._can_halve(part):
-            raise Split(asked, Moved(f"{named(part)}: rows moved"))
+            raise Split(asked, Moved(f"{named(part)}: rows moved, or came twice in no order"))
         return asked + await self._unite(part, turn)
 
     async def _walk(self, walk: Walk, part: Window, turn: Turn) -> tuple[Verdict, int]:
@@ -154,65 +143,32 @@ class Pages:
             if self._served.offset_ignored:
                 return Verdict.REPEATED, asked
 
-    async def _prove_by_halves(self, part: Window, turn: Turn, reason: SourceError) -> int:
-        """Reads a part in one page, where no offset can show what stands behind it.
-
-        A page that was cut lacks records of one half at least; so it is whole where both halves are smaller
-        and hold together just what it holds. Where they do not, Split: each half is read by itself. What
-        cannot be halved any more is asked for a second time in another order; it is whole where the same
-        comes and larger pages were seen. Else offsets are tried to the end.
-        """
+    async def _read_at_once(self, part: Window, turn: Turn, reason: SourceError) -> int:
+        """Where no offset shows what stands behind a page. Split: each half is read by itself. In what cannot
+        be halved any more offsets are tried to the end."""
         turn.begin(part)
-        page = await self._asking.page(self._at_once(part), part)
-        asked, served = 1, self._served
-        items = len(page.rows) + len(page.rejects)
-        if items == 0:
+        asked, is_whole = await self._at_once.read(part, turn, can_halve=self._can_halve(part))
+        if is_whole:
             return asked
-        whole = {row[1] for row in page.rows}
-        await turn.add(page.rows, page.rejects)
-        is_full = items >= served.limit or items in (served.caps or ())
         if self._can_halve(part):
-            both: set[Key] = set()
-            smaller_both = not is_full
-            for half in () if is_full else part.halves():
-                there = await self._asking.page(self._at_once(half), half, asked)
-                await turn.add(there.rows, there.rejects)
-                keys = {row[1] for row in there.rows}
-                smaller_both &= len(keys) < len(whole) and len(there.rows) + len(there.rejects) < items
-                both |= keys
-                asked += 1
-            if both == whole and smaller_both and len(served.caps or ()) < MOST_CAPS:
-                return asked
-            if both > whole:
-                served.note_more_followed(items)
-            if len(whole) == items == 1 < served.whole_page and not is_full:
-                return asked
             raise Split(asked, reason)
-        order = self._dialect.date_field if "order_by" in self._dialect.places else None
-        again = await self._asking.page(self._at_once(part, order), part, asked)
-        await turn.add(again.rows, again.rejects)
-        cut = len(served.caps or ()) > 1 or items >= served.whole_page
-        if is_full or cut or {row[1] for row in again.rows} != whole:
-            return asked + 1 + await self._unite(part, turn)
-        return asked + 1
-
-    def _at_once(self, part: Window, order_by: str | None = None) -> "_AtOnce":
-        return _AtOnce(part, self._widen, self._served, order_by)
+        return asked + await self._unite(part, turn)
 
     async def _unite(self, part: Window, turn: Turn) -> int:
         """The last resort for ties in random order: walk, whatever moves, until nothing new comes and the
-        union is as large as the count; or until two walks bring the same, where the source holds records
-        twice.
+        union is as large as the count; or until walks bring the same in pages of different sizes, where the
+        source holds records twice: pages of one size may leave out the same each time.
         """
         turn.begin(part)
         union: set[int] = set()
-        asked = 0
+        asked, largest = 0, self._served.limit
         passes = Passes()
         for _ in range(UNION_WALKS):
-            position, before, way = 0, len(union), array("q")
+            position, before, size, largest = 0, len(union), largest, 0
+            way: dict[int, None] = {}
             while True:
                 walk = Walk(part, widen=self._widen, served=self._served)
-                page = await self._asking.page(walk.at(position), part, asked)
+                page = await self._asking.page(walk.at(position, limit=size), part, asked)
                 asked += 1
                 items = len(page.rows) + len(page.rejects)
                 if items == 0:
@@ -221,10 +177,12 @@ class Pages:
                     raise ContractBroken(_same_page(part))
                 await turn.add(page.rows, page.rejects)
                 keys = {hash(row[1]) for row in page.rows}
-                way.extend(hash(row[1]) for row in page.rows)
+                way.update(dict.fromkeys(hash(row[1]) for row in page.rows))
                 union |= keys
                 position += max(1, len(keys) + len(page.rejects))
-            agreed = passes.prove(hash(way.tobytes()), len(way))
+                largest = max(largest, items - 1)
+            largest = largest or self._served.limit
+            agreed = passes.prove(hash(tuple(way)), len(way))
             if len(union) == before and (len(union) >= position or agreed):
                 return asked
         raise Moved(
@@ -234,20 +192,6 @@ class Pages:
 
 class DeepRefused(Split):
     """The first page came, one behind it is refused or comes too late."""
-
-
-class _AtOnce:
-    """Asks for all of a part."""
-
-    def __init__(self, part: Window, widen: timedelta, served: Served, order_by: str | None) -> None:
-        self._start, self._end = part.start - widen, part.end + widen
-        self._served = served
-        self._order_by = order_by
-
-    def __call__(self) -> Ask:
-        return Ask(
-            start=self._start, end=self._end, limit=self._served.limit, offset=0, order_by=self._order_by
-        )
 
 
 def _same_page(part: Window) -> str:

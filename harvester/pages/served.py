@@ -19,6 +19,11 @@ class Served:
     """
     caps: set[int] | None = None
     """Sizes of pages after which more followed."""
+    steady: int = 0
+    """Pages of up to so many items came whole again, as often as they were asked for in ranges that differ by
+    next to nothing."""
+    is_cap_moving: bool = False
+    """Such ranges brought pages of different sizes: a page may be cut to any size but one."""
     pages: int = 0
     """Good pages, at least an empty one."""
     records: int = 0

@@ -9,8 +9,8 @@ from typing import Final, Protocol
 from harvester.dialects import Ask, Dialect, Page, Reject, Row
 from harvester.errors import BadPage, ContractBroken, Refused, Rejected, SourceError
 from harvester.events import Emit, WindowSplit
-from harvester.pages.asking import Asking, Split
-from harvester.pages.reader import FLOOR_S, Pages, Turn
+from harvester.pages.asking import Asking, Split, Turn
+from harvester.pages.reader import FLOOR_S, Pages
 from harvester.pages.seek import LEAST_PROOF, Seek, Step, proves_order
 from harvester.pages.served import Served
 from harvester.transport import Layer, OutageOutlived

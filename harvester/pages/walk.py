@@ -3,13 +3,15 @@
 Each page after the first begins with the last record of the one before, the anchor. Where that record does
 not stand there, rows moved underneath and the pass is worth nothing. So the rows of a pass are those of
 neighbouring positions from the first to the last; if no record stands among them twice, each position was
-another record, and all have come, whatever the order did between two pages. Where one does stand twice,
-either the source holds it twice, or another one slipped away in its place: only a second pass that goes the
-same way tells (`Verdict.DOUBLED`). The end is an empty page where nothing has come, or a page with nothing
-but the anchor: a short page may have been cut.
+another record, and all have come, whatever the order did between two pages. A record that one answer holds
+twice stands at two positions and hides none. Where one stands twice otherwise, either the source holds it
+twice, or another one slipped away in its place: a second pass that goes the same way tells, if the rows of
+both came in order (`Verdict.DOUBLED`). The end is an empty page where nothing has come, or a page with
+nothing but the anchor: a short page may have been cut.
 """
 
 from array import array
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -22,6 +24,8 @@ from harvester.pages.served import Served
 from harvester.windows import Window
 
 _SURE: Final = 12 * log(10)
+_KEY: Final = slice(1, 2)
+_TIME_AND_KEY: Final = slice(0, 2)
 
 
 class Verdict(Enum):
@@ -30,8 +34,9 @@ class Verdict(Enum):
     MORE = "more"
     END = "end"
     DOUBLED = "doubled"
-    """The end, but a record came on two pages, or two pages did not overlap; compare `signature` with that of
-    another pass."""
+    """The end, but a record came on two pages, fewer records than positions came, or two pages did not
+    overlap. Where `is_ordered`, compare `signature` with that of another pass; where not, passes may agree in
+    what they leave out."""
     MOVED = "moved"
     REPEATED = "repeated"
 
@@ -41,7 +46,7 @@ class Passes:
 
     In an order that changes by chance n rows come the same way again once in n! passes. So many passes are
     wanted that chance is left one in 10^12: for a page and more that is a second one, for three rows it is
-    a dozen.
+    a dozen, for two and for one 41.
     """
 
     def __init__(self) -> None:
@@ -60,7 +65,7 @@ class Passes:
             self._again += 1
         else:
             self._again = -1
-        return self._again > 0 and self._again * lgamma(positions + 1) >= _SURE
+        return self._again > 0 and self._again * lgamma(max(2, positions) + 1) >= _SURE
 
 
 class Walk:
@@ -86,11 +91,23 @@ class Walk:
         self._is_blind = False
         """Whether rows may have moved unseen, since two pages do not overlap."""
         self._hashes = array("q")
-        """One for each position of the pass, but for doubles inside one answer, which nobody can mistake."""
+        """One for each position of the pass, but for doubles inside one answer."""
+        self._copies: dict[Key, int] = {}
+        """Of records that one answer held more than once: how many more."""
+        self._columns: slice | None = None
+        """By what the first page of more than one record ascended: its keys, or its times and keys."""
+        self._is_broken = False
+        """Whether a page came otherwise."""
 
     @property
     def positions(self) -> int:
         return len(self._hashes)
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether all pages came by key, or all by time and key. A page that came the other way round may
+        show what another one has shown already."""
+        return self._columns is not None and not self._is_broken
 
     @property
     def page_rows(self) -> int:
@@ -106,9 +123,9 @@ class Walk:
             start=self._start, end=self._end, limit=self._served.limit, offset=self._position, order_by=None
         )
 
-    def at(self, position: int) -> Callable[[], Ask]:
-        """The same request from another offset."""
-        return lambda: replace(self.ask(), offset=position)
+    def at(self, position: int, *, limit: int) -> Callable[[], Ask]:
+        """The same request from another offset, for fewer rows."""
+        return lambda: replace(self.ask(), offset=position, limit=min(limit, self._served.limit))
 
     def take(self, page: Page) -> tuple[Verdict, list[Row]]:
         """The verdict, and the rows that are new (the anchor and what stands before it are not)."""
@@ -153,6 +170,14 @@ class Walk:
         if items == first == 1:
             return self._ended(), []
         keys = frozenset(row[1] for row in page.rows)
+        if len(keys) < len(page.rows):
+            for key, times in Counter(row[1] for row in page.rows).items():
+                if times > 1:
+                    self._copies[key] = max(times - 1, self._copies.get(key, 0))
+        if len(keys) > 1 and not self._is_broken:
+            orders = (_KEY, _TIME_AND_KEY) if self._columns is None else (self._columns,)
+            self._columns = next((order for order in orders if _ascends(page.rows, order)), None)
+            self._is_broken = self._columns is None
         if new == 0 or (len(keys) == 1 < items and not page.rejects):
             self._step_over(page, items)
         elif len(keys) == 1:
@@ -176,6 +201,19 @@ class Walk:
             self._position, self._anchor, self._slack = self._position + items, None, 0
 
     def _ended(self) -> Verdict:
-        if self._is_blind or len(set(self._hashes)) < len(self._hashes):
+        different = len(set(self._hashes))
+        if self._is_blind or different < len(self._hashes):
             return Verdict.DOUBLED
+        if self._anchor is not None and not self._rejects:
+            # The last page began at this position, so there are so many and one; rejects blur that.
+            if different + sum(self._copies.values()) <= self._position:
+                return Verdict.DOUBLED
         return Verdict.END
+
+
+def _ascends(rows: list[Row], columns: slice) -> bool:
+    values = [row[columns] for row in rows]
+    try:
+        return values == sorted(values)
+    except TypeError:  # keys of two kinds
+        return False
