@@ -35,7 +35,7 @@ def test_auto_gives_the_bytes_of_hour_windows(tmp_path: Path, page_size: int, rh
         ("bursty", 0, 0, 0),
         ("office", 0, 0, 8),
         ("business", 365, 0, 1),
-        ("business", 0, 365, 12),
+        ("business", 0, 365, 40),
     ],
 )
 def test_auto_asks_for_few_more_pages_than_are_full(

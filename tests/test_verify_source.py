@@ -20,9 +20,9 @@ from harvester.shards import read_lines
 from harvester.testing import Settings, running
 from harvester.verify_source import Finding, SourceVerdict, verify_source
 from harvester.verify_source.compare import changed_fields, compared, joined
-from harvester.verify_source.cut import SHIFT, Cut, cells, cuts, entry, other_page_size, sampled
+from harvester.verify_source.cut import SAMPLED_CELL, SHIFT, Cut, cells, cuts, entry, other_page_size, sampled
 from harvester.windows import Resolution, Span, Window
-from tests.harvesting import DAY, START, HastyClock, World, hours, live, manifest
+from tests.harvesting import DAY, SPAN, START, HastyClock, World, hours, live, manifest
 
 MS = timedelta(milliseconds=1)
 Lines = list[bytes]
@@ -173,6 +173,10 @@ def key(line: bytes) -> str:
     return str(orjson.loads(line)["_id"])
 
 
+def when(line: bytes) -> datetime:
+    return datetime.fromisoformat(orjson.loads(line)["StartedDateTimeUtc"])
+
+
 def test_an_output_that_is_as_the_source_has_no_finding_and_nothing_of_it_is_touched(tmp_path: Path) -> None:
     async def story(world: World) -> None:
         await world.run(**PLAIN)
@@ -216,8 +220,7 @@ def test_one_changed_byte_is_named_with_its_line_and_field(tmp_path: Path) -> No
 
         def change(lines: Lines) -> Lines:
             changed.append(lines[7])
-            number = orjson.loads(lines[7])["AgentId"]
-            wrong = lines[7].replace(b'"AgentId":%d' % number, b'"AgentId":%d' % (number ^ 1))
+            wrong = with_another_agent(lines[7])
             assert wrong != lines[7]
             return [*lines[:7], wrong, *lines[8:]]
 
@@ -288,29 +291,57 @@ def test_a_lost_shard_is_all_of_its_records(tmp_path: Path) -> None:
     live(tmp_path, story, records=200)
 
 
+COMBINED: list[dict[str, object]] = [
+    {"order": "ignored"},
+    {"page_cap": 7},
+    {"status": 503, "retry_after": 0, "share": 0.2},
+]
+
+
+def with_another_agent(line: bytes) -> bytes:
+    number = orjson.loads(line)["AgentId"]
+    return line.replace(b'"AgentId":%d' % number, b'"AgentId":%d' % (number ^ 1))
+
+
 @pytest.mark.parametrize(
-    "fault",
+    ("sample", "faults"),
     [
-        {"page_cap": 7},
-        {"ends": "exclusive"},
-        {"ends": "seconds"},
-        {"order": "ties"},
-        {"order": "descending"},
-        {"limit_refused": 20},
-        {"status": 503, "retry_after": 0, "share": 0.2},
-        {"body": "cut_json", "share": 0.1},
-        {"window_refused_s": 7200.0},
-        {"duplicates": 0.2},
+        (1, [{"page_cap": 7}]),
+        (1, [{"ends": "exclusive"}]),
+        (1, [{"ends": "seconds"}]),
+        (1, [{"order": "ties"}]),
+        (1, [{"order": "descending"}]),
+        (1, [{"order": "ignored"}]),
+        (1, [{"limit_refused": 20}]),
+        (1, [{"status": 503, "retry_after": 0, "share": 0.2}]),
+        (1, [{"body": "cut_json", "share": 0.1}]),
+        (1, [{"window_refused_s": 7200.0}]),
+        (1, [{"duplicates": 0.2}]),
+        (1, COMBINED),
+        (0.5, COMBINED),
     ],
-    ids=lambda fault: next(iter(fault)) + str(next(iter(fault.values()))),
 )
-def test_an_unruly_source_makes_no_difference_of_nothing(tmp_path: Path, fault: dict[str, object]) -> None:
+def test_an_unruly_source_hides_no_difference_and_makes_none(
+    tmp_path: Path, sample: float, faults: list[dict[str, object]]
+) -> None:
+    """One record is missing, another one is changed; in a sample each is found if its hour is drawn."""
+
     async def story(world: World) -> None:
         await world.run(**PLAIN)
-        edited(world.out, lambda lines: lines[1:])
-        world.simulator.set_faults([fault])
-        verdict = await checked(world, **PLAIN)
-        assert verdict.counts == {"missing": 1}, verdict
+        away: Lines = []
+
+        def lose_and_change(lines: Lines) -> Lines:
+            away.extend((lines[0], lines[60]))
+            return [*lines[1:60], with_another_agent(lines[60]), *lines[61:]]
+
+        edited(world.out, lose_and_change)
+        asked = set(sampled(list(cells([SPAN], SAMPLED_CELL)), sample, seed=4))
+        drawn = [any(cell.contains(when(line)) for cell in asked) or sample == 1 for line in away]
+        world.simulator.set_faults(faults)
+        verdict = await checked(world, sample=sample, seed=4, transport={"max_outage_s": 60.0}, **PLAIN)
+        named = {(one.kind, one.key) for one in verdict.findings}
+        expected = zip(("missing", "changed"), map(key, away), strict=True)
+        assert named == {one for one, is_drawn in zip(expected, drawn, strict=True) if is_drawn}, verdict
         assert not verdict.unasked
 
     live(tmp_path, story, records=200)

@@ -18,12 +18,13 @@ import orjson
 from tests.benchmarks import machine, table
 from tests.benchmarks.checks import Wrong
 from tests.benchmarks.counts import COUNTS
+from tests.benchmarks.found import FINDING
 from tests.benchmarks.limits import LIMITS
 from tests.benchmarks.measure import Failed
 from tests.benchmarks.sections import SECTIONS as FIRST
 from tests.benchmarks.sections import Order
 
-SECTIONS = FIRST | LIMITS | COUNTS
+SECTIONS = FIRST | LIMITS | COUNTS | FINDING
 
 
 def main() -> int:

@@ -57,7 +57,7 @@ SPANS: Final = (
     Span(name="one dense day in 30", records=200_000, days=1, before=15, behind=14),
     Span(name="a year of nothing, then the month", records=20_000, before=365),
     Span(name="the month, then a year of nothing", records=20_000, behind=365),
-    Span(name="the month in ten years of nothing", records=20_000, before=1_825, behind=365 * 2),
+    Span(name="the month in seven years of nothing", records=20_000, before=1_825, behind=365 * 2),
 )
 
 
