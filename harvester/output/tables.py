@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import IO, Any
+from typing import IO, Any, Final
 
 from harvester.events import ColumnWidened, Emit
 from harvester.ledger import Build, Ledger
@@ -25,6 +25,9 @@ from harvester.shapes import Shape, join, ordered
 from harvester.shards import PARQUET, OutputSettings, Receipt, naming, read_lines
 from harvester.shards.disk import Disk
 from harvester.windows import Partition, Span
+
+_BLOCK_BYTES: Final = 1 << 20
+"""As much goes to the disk at once."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -159,14 +162,18 @@ class Tables:
         with self._disk.create(path) as file:
             table = _Written(self._disk, file, path)
             yield table  # type: ignore[misc]
+            table.seal()
             self._disk.close_durably(file, path)
             written.append(table)
 
     def publish(self) -> None:
         """Publishes all that was taken, and anew what earlier runs published in a narrower shape. Raises
         StorageError."""
-        if not self._ready:
-            return
+        if self._ready:
+            self._publish_all()
+        self._drop_lines()  # also those that a run left which was killed in front of this
+
+    def _publish_all(self) -> None:
         all_ready = {**(self._older or {}), **self._ready}
         stale = [ready for ready in all_ready.values() if ready.shape != self._shape]
         while stale:
@@ -178,7 +185,6 @@ class Tables:
             self._publish(all_ready[name])
         self._ready = {}
         self._older = None
-        self._drop_lines()
 
     def _publish(self, ready: _Ready) -> None:
         tables = ready.tables or []
@@ -215,12 +221,15 @@ class Tables:
 
 
 class _Written(io.RawIOBase):
-    """A file as the writer of tables wants it, on the disk as everything else is written."""
+    """A file as the writer of tables wants it, on the disk as everything else is written. It comes in
+    thousands of crumbs, which are gathered; `seal` writes the last of them.
+    """
 
     def __init__(self, disk: Disk, file: IO[bytes], path: str) -> None:
         self._disk = disk
         self._file = file
         self._path = path
+        self._gathered = bytearray()
         self._size_bytes = 0
         self.digest = hashlib.sha256()
 
@@ -228,11 +237,17 @@ class _Written(io.RawIOBase):
         return True
 
     def write(self, block: Any) -> int:
-        content = bytes(block)
-        self._disk.write(self._file, content, self._path)
+        content = memoryview(block).cast("B")
+        self._gathered += content
         self.digest.update(content)
         self._size_bytes += len(content)
+        if len(self._gathered) >= _BLOCK_BYTES:
+            self.seal()
         return len(content)
+
+    def seal(self) -> None:
+        self._disk.write(self._file, bytes(self._gathered), self._path)
+        self._gathered.clear()
 
     def tell(self) -> int:
         return self._size_bytes
