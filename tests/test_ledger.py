@@ -243,6 +243,14 @@ def test_the_ledger_is_private_to_its_user(home: Path) -> None:
         assert {path.stat().st_mode & 0o777 for path in home.iterdir()} == {0o600}
 
 
+def test_a_ledger_that_was_begun_and_never_written_can_be_opened(home: Path) -> None:
+    """As a power loss leaves it: both files named and empty."""
+    (home / "ledger.sqlite").touch()
+    (home / "ledger.sqlite-wal").touch()
+    with Ledger(home) as ledger:
+        assert ledger.spans() == []
+
+
 def test_commits_are_synced_to_the_disk(home: Path) -> None:
     """synchronous = FULL: with less, a power loss takes back what was said to be done."""
     with Ledger(home) as ledger:

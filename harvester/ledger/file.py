@@ -191,7 +191,7 @@ class LedgerFile:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
-            if has_log:
+            if has_log and version:  # else nothing was committed, and SQLite says "locked"
                 # What a killed run left in the log is read as committed, although it may never have been
                 # synced. It is made durable before anything is done that only it allows.
                 self._db.execute("PRAGMA wal_checkpoint").fetchall()

@@ -154,6 +154,9 @@ class Output:
             path = f"{naming.STAGING}/{name}"
             if path not in kept:
                 self._disk.remove(path)
+        for name in self._disk.files(naming.QUARANTINE):
+            if name.endswith(".tmp"):
+                self._disk.remove(f"{naming.QUARANTINE}/{name}")
         told = manifest.paths_told(root=self._disk.root)
         self._remove_garbage(path for path in self.ledger.garbage() if path not in told)
 
@@ -162,6 +165,12 @@ class Output:
         if garbage:
             for path in garbage:
                 self._disk.remove(path)
+                self._disk.remove(f"{path}.tmp")  # left by a kill in the middle of `link`
+            # Before they are forgotten: what a power loss brings back would be removed by nobody, and be read
+            # twice. Also where nothing was removed now: a run that was killed may have, and not synced.
+            for folder in sorted({path.rpartition("/")[0] for path in garbage}):
+                if self._disk.path(folder).is_dir():
+                    self._disk.sync_folder(folder)
             self.ledger.forget_garbage(garbage)
 
     # --- a partition's life
@@ -256,7 +265,8 @@ class Output:
         """
         path = f"{naming.QUARANTINE}/{batch.window.start.strftime('%Y%m%dT%H%M%S.%fZ')}.jsonl"
         if not batch.rejects:
-            self._disk.remove(path)
+            if self._disk.remove(path):
+                self._disk.sync_folder(naming.QUARANTINE)
             return
         self._disk.make_folder(naming.QUARANTINE)
         lines = [
