@@ -197,7 +197,12 @@ class World:
 
 
 def live(
-    tmp_path: Path, story: Callable[[World], Awaitable[None]], *, records: int = 600, **other: Any
+    tmp_path: Path,
+    story: Callable[[World], Awaitable[None]],
+    *,
+    records: int = 600,
+    limit_s: float = 120,
+    **other: Any,
 ) -> None:
     """Plays a story in a world of its own."""
 
@@ -205,7 +210,7 @@ def live(
         os.environ[TOKEN_ENV] = Settings().token
         given: dict[str, Any] = {"records": records, "end": SPAN.end, **other}
         async with Simulator(Settings(**given)).start() as simulator:
-            with anyio.fail_after(120):  # a story that hangs is a failure and no reason to wait
+            with anyio.fail_after(limit_s):  # a story that hangs is a failure and no reason to wait
                 await story(World(simulator, tmp_path / "out"))
 
     anyio.run(playing)

@@ -1,0 +1,174 @@
+"""The power goes at every recorded call: what a disk may then hold is laid out, judged, and recovered from.
+
+Recorded are a run into nothing and the one that replaces what it left; the recoveries of runs that were
+killed, whose calls no sync has followed; the recoveries of what power losses left; and runs of mutants, each
+of which must lead to states that are wrong. `python -m tests.disks.losing URL FOLDER`; the last line is JSON.
+"""
+
+import hashlib
+import pickle
+import random
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from tests.disks.losses import Model, State, lay_out
+from tests.disks.mutants import LOSING
+from tests.disks.recording import Blow, operations
+from tests.disks.runs import STORIES, Ended, Report, arguments, broken_promises, picture, run
+from tests.harvesting import manifest
+
+AGAIN: Final = 6
+"""So many kills and so many losses, evenly over a run, whose recoveries are recorded."""
+NO_END: Final = 1 << 30
+_Calls = list[Any]
+
+
+class Losses:
+    """One sweep over the states of one or more records, each state tried once; at `most` so many."""
+
+    def __init__(
+        self, url: str, folder: Path, *, story: str, drawn: int, seed: int, most: int = NO_END
+    ) -> None:
+        self._url = url
+        self._folder = folder
+        self._story = STORIES[story]
+        self._drawn = drawn
+        self._seed = seed
+        self._most = most
+        self._seen: set[bytes] = set()
+        self.report = Report()
+        clean = folder / "clean"
+        clean.mkdir()
+        self._done(run(url, clean, self._story.before))
+        self._records_before = int(manifest(clean / "out")["records"])
+        self._done(run(url, clean, self._story.run))
+        self._wanted = picture(clean / "out")
+
+    def _done(self, ended: Ended) -> None:
+        assert ended.code == self._story.code, ended
+
+    def record(self, *, mutant: str = "", killed_at: int = 0) -> tuple[_Calls, int, int]:
+        """The calls of a run into nothing, then of the run that is told on, which may be killed at a call and
+        run again. After how many calls the first had ended, and from which on the power may go.
+        """
+        world, record = self._folder / "recorded", self._folder / "record"
+        world.mkdir()
+        change = LOSING.get(mutant)
+        self._done(run(self._url, world, self._story.before, record=record, mutant=change))
+        start = before = sum(1 for _ in operations(record))
+        if killed_at:
+            killed = run(
+                self._url, world, self._story.run, record=record, blow=Blow(at=killed_at, kind="kill")
+            )
+            assert killed.code is None, killed
+            start = sum(1 for _ in operations(record))
+        self._done(run(self._url, world, self._story.run, record=record, mutant=change))
+        return self._taken(world, record), before, start if killed_at else 0
+
+    def record_from(self, state: State) -> _Calls:
+        """The calls of a recovery from what a power loss left."""
+        world, record = self._folder / "recorded", self._folder / "record"
+        lay_out(state, world)
+        self._done(run(self._url, world, self._story.run, record=record))
+        return self._taken(world, record)
+
+    @staticmethod
+    def _taken(world: Path, record: Path) -> _Calls:
+        calls = list(operations(record))
+        record.unlink()
+        shutil.rmtree(world)
+        return calls
+
+    def disks(self, calls: _Calls, start: int, every: int) -> Iterator[tuple[int, Model]]:
+        """The disk after each `every`-th call, the last included."""
+        model = Model()
+        for number, call in enumerate(calls, start=1):
+            model.apply(call)
+            if number > start and (len(calls) - number) % every == 0:
+                yield number, model
+
+    def sweep(self, calls: _Calls, what: str, *, every: int, before: int = 0, start: int = 0) -> None:
+        self.report.count("calls", len(calls) - start)
+        for number, model in self.disks(calls, start, every):
+            self.report.count("points")
+            rng = random.Random(f"{self._seed} {what} {number}")
+            for place, state in enumerate(model.states(rng, self._drawn)):
+                if self.report.counts.get("states", 0) >= self._most:
+                    return
+                self._judge(
+                    state,
+                    f"{what}, call {number}, state {place}",
+                    least=self._records_before if number >= before > 0 else 0,
+                    ended=number == len(calls),
+                )
+
+    def _judge(self, state: State, case: str, *, least: int, ended: bool) -> None:
+        """`ended`: the run was over and had claimed what it claims."""
+        digest = hashlib.blake2b(pickle.dumps((sorted(state.items()), least, ended))).digest()
+        if digest in self._seen:
+            self.report.count("met before")
+            return
+        self._seen.add(digest)
+        self.report.count("states")
+        world = self._folder / "world"
+        lay_out(state, world)
+        told = broken_promises(world / "out", least=least)
+        if ended and picture(world / "out") != self._wanted:
+            told.append("what the run claimed at its end is not all there")
+        last = run(self._url, world, self._story.run, watched=False)
+        if last.code != self._story.code:
+            told.append(f"exit code {last.code}: {last.error}")
+        elif (found := picture(world / "out")) != self._wanted:
+            told.append(f"differs: {sorted(set(found.items()) ^ set(self._wanted.items()))}")
+        self.report.judged(case, told)
+        shutil.rmtree(world)
+
+    def whole(self, every: int, again: int) -> None:
+        """The runs, then `again` recoveries from kills and as many from losses, swept more thinly."""
+        calls, before, _ = self.record()
+        self.sweep(calls, "run", every=every, before=before)
+        between = [(2 * number + 1) / (2 * again) for number in range(again)]
+        for share in between:
+            at = 1 + int(share * (len(calls) - before - 1))
+            record, _, start = self.record(killed_at=at)
+            what = f"recovery of a kill at {at}"
+            self.sweep(record, what, every=every * again, before=before, start=start)
+        disks = self.disks(calls, 0, 1)
+        for share in between:
+            at = int(share * len(calls))
+            model = next(model for number, model in disks if number == at)
+            *_, state = model.states(random.Random(f"{self._seed} {at}"), 1)
+            self.sweep(self.record_from(state), f"recovery of a loss at {at}", every=every * again)
+
+    def until_wrong(self, calls: _Calls, before: int) -> None:
+        """The states in which least survived, from the end on, until one is wrong."""
+        disks = [
+            (number, next(model.states(random.Random(0), 0))) for number, model in self.disks(calls, 0, 1)
+        ]
+        for number, state in reversed(disks):
+            least = self._records_before if number >= before else 0
+            self._judge(state, f"call {number}", least=least, ended=number == len(calls))
+            if self.report.wrong:
+                return
+
+
+def main() -> int:
+    args = arguments(drawn=4, seed=1, mutant="", most=NO_END, again=AGAIN, until_wrong=0).parse_args()
+    losses = Losses(args.url, args.folder, story=args.story, drawn=args.drawn, seed=args.seed, most=args.most)
+    if args.mutant:
+        calls, before, _ = losses.record(mutant=args.mutant)
+        if args.until_wrong:
+            losses.until_wrong(calls, before)
+        else:
+            losses.sweep(calls, args.mutant, every=args.every, before=before)
+    else:
+        losses.whole(args.every, args.again)
+    print(losses.report.encoded())
+    return bool(losses.report.wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
