@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester import dialects
+from harvester.dialects import Row
 from harvester.dialects.second_key import second_key_reader
 from harvester.output import second_keys
 from harvester.output.second_keys import SecondKeys
@@ -20,6 +21,22 @@ from harvester.scheduler import Harvest
 from harvester.testing.truth import harvested
 from harvester.windows import Resolution, Span
 from tests.harvesting import DAY, START, World, hours, live, manifest
+
+LIKE = [
+    b'{"_id":"a","InteractionId":"xyz","o":1}',
+    b'{"_id":"b","InteractionId":"zyx","o":1}',
+    b'{"_id":"a","InteractionId":"x","o":"z"}',
+    b'{"_id":"a","InteractionId":"xyzxyz"}',
+    b'{"_id":"a","InteractionId":"x\\"z"}',
+    b'{"_id":"a","InteractionId":"\\u0078"}',
+    b'{"_i":{"a":1,"InteractionId":"abc"}}',
+    b'{"_i":["a",{"InteractionId":"abc"}]}',
+    b'{"_id":"{","InteractionId":"abc"}',
+    b'{"_id":"a","InteractionId":null}',
+    b'{"_id":"a"}',
+    b"{}",
+]
+"""Where the first differs from the others only in what a glance at one place does not show."""
 
 
 @pytest.mark.parametrize(
@@ -42,13 +59,21 @@ from tests.harvesting import DAY, START, World, hours, live, manifest
     ],
 )
 def test_the_second_key_is_what_stands_at_the_top_of_the_record(raw: bytes, found: bytes | None) -> None:
-    assert second_key_reader("InteractionId")(raw) == found
+    read = second_key_reader("InteractionId")
+    assert read([raw]) == [found]
+    assert read([raw, raw]) == [found, found]
+
+
+@given(st.lists(st.sampled_from(LIKE), max_size=5))
+def test_records_that_look_alike_at_first_are_looked_at_each(raws: list[bytes]) -> None:
+    assert second_key_reader("InteractionId")(raws) == [
+        second_key_reader("InteractionId")([raw])[0] for raw in raws
+    ]
 
 
 def test_the_second_key_may_lie_deeper() -> None:
     read = second_key_reader("a.b")
-    assert read(b'{"b":"no","a":{"b":"x"}}') == b"x"
-    assert read(b'{"a":7}') is read(b'{"b":"no"}') is None
+    assert read([b'{"b":"no","a":{"b":"x"}}', b'{"a":7}', b'{"b":"no"}']) == [b"x", None, None]
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 5)), max_size=60), st.integers(1, 8))
@@ -62,9 +87,10 @@ def test_those_that_share_it_under_another_key_are_counted(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(second_keys, "AT_ONCE", at_once)
         patch.setattr(second_keys, "NOTED", 4)
-        counting = SecondKeys(lambda raw: raw, tmp_path_factory.getbasetemp())
-        rows = [(START, str(key), "", b"%d" % second) for key, second in pairs]
-        assert list(counting.through(rows)) == rows
+        counting = SecondKeys(lambda raws: raws, tmp_path_factory.getbasetemp())
+        rows: list[Row] = [(START, str(key), "", b"%d" % second) for key, second in pairs]
+        chunks = [rows[:7], rows[7:]]
+        assert list(counting.through(chunks)) == chunks
         assert counting.shared() == expected
         counting.close()
 
@@ -143,7 +169,7 @@ def test_a_day_without_a_record_shares_nothing(tmp_path: Path) -> None:
 def test_it_is_not_part_of_what_an_output_was_made_for() -> None:
     """An output that an earlier version began goes on."""
     one = dialects.load("interactions")
-    assert one.second_key is not None
+    assert one.second_keys is not None
     record = one.declaration.record
     assert record is not None
     without = replace(one.declaration, record=replace(record, second_key=None))

@@ -43,7 +43,7 @@ def write(
     receipts: list[Receipt] = []
     edges = [0, *sorted({min(cut, len(some)) for cut in cuts}), len(some)]
     for start, end in pairwise(edges):
-        receipts += sink.add(iter(some[start:end]))
+        receipts += sink.add([some[start:end]])
     return receipts + sink.finish()
 
 

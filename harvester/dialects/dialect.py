@@ -107,8 +107,8 @@ class Dialect:
         return self.declaration.record.version if self.declaration.record else None
 
     @property
-    def second_key(self) -> Callable[[bytes], bytes | None] | None:
-        """Finds the second key in a record's bytes; None where the dialect declares none."""
+    def second_keys(self) -> Callable[[Sequence[bytes]], Sequence[bytes | None]] | None:
+        """Finds the second keys in records' bytes; None where the dialect declares none."""
         path = self.declaration.record.second_key if self.declaration.record else None
         return second_key_reader(path) if path else None
 

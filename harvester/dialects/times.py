@@ -7,6 +7,7 @@ that was meant.
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
+from operator import attrgetter
 from typing import Final
 
 from harvester.dialects.schema import Date, Times
@@ -31,6 +32,7 @@ _KINDS: Final = {
     list: "a list",
     type(None): "null",
 }
+_ZONE: Final = attrgetter("tzinfo")
 _MILLISECONDS_FROM: Final = 1e11
 """In `auto`, a number from here on counts milliseconds: as seconds it would be the year 5138."""
 
@@ -176,7 +178,7 @@ def times_reader(date: Date) -> Callable[[list[object]], list[datetime]]:
                 moments = list(map(datetime.fromisoformat, values))  # type: ignore[arg-type]
             except ValueError:
                 return each(values)  # says what is wrong
-            if all(moment.tzinfo is UTC for moment in moments):
+            if set(map(_ZONE, moments)) <= {UTC}:
                 return moments
         return each(values)
 

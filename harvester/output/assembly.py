@@ -5,7 +5,7 @@ those inside it give way to what was fetched. Each sealed shard goes into the le
 windows that it completes; at the end the build is published, under new names, in one transaction.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -17,7 +17,7 @@ from harvester.output.base import Base
 from harvester.output.publishing import Publishing
 from harvester.output.second_keys import SecondKeys
 from harvester.output.tables import Tables
-from harvester.records import Batch
+from harvester.records import Batch, chunked
 from harvester.shards import OutputSettings, Receipt, naming, read_rows, suffix
 from harvester.shards.disk import Disk
 from harvester.shards.sink import Sink
@@ -36,7 +36,7 @@ class Assembly:
         ledger: Ledger,
         settings: OutputSettings,
         row: Callable[[bytes], Row],
-        second_key: Callable[[bytes], bytes | None] | None,
+        second_keys_of: Callable[[Sequence[bytes]], Sequence[bytes | None]] | None,
         tables: Tables | None,
         emit: Emit,
     ) -> None:
@@ -60,7 +60,7 @@ class Assembly:
         self._sealed: list[Receipt] = []
         self._sink: Sink | None = None
         self._row = row
-        self._second_keys = SecondKeys(second_key, disk.path(naming.STAGING)) if second_key else None
+        self._second_keys = SecondKeys(second_keys_of, disk.path(naming.STAGING)) if second_keys_of else None
         self._build = 0
         self.bytes_written = 0
 
@@ -78,9 +78,9 @@ class Assembly:
         window = batch.window
         if batch.records or self._builds:
             sink = self._begun()
-            self._seal(sink.add(self._noted(self._base.rows_before(window.start))))
+            self._seal(sink.add(self._noted(chunked(self._base.rows_before(window.start)))))
             self._base.drop_before(window.end)
-            self._seal(sink.add(self._noted(batch.rows)))
+            self._seal(sink.add(self._noted(batch.chunks)))
         self._settled.append(
             Settled(window=window, records=batch.records, error=batch.error, is_over=batch.is_over)
         )
@@ -107,14 +107,15 @@ class Assembly:
             )
         return self._sink
 
-    def _noted(self, rows: Iterable[Row]) -> Iterable[Row]:
-        return rows if self._second_keys is None else self._second_keys.through(rows)
+    def _noted(self, chunks: Iterable[list[Row]]) -> Iterable[list[Row]]:
+        return chunks if self._second_keys is None else self._second_keys.through(chunks)
 
     def _note_adopted(self, adopted: list[Receipt]) -> None:
         """Shards that are taken over as they are were never read in this run: read for what is counted."""
         if self._second_keys is not None:
             for receipt in adopted:
-                self._second_keys.note(read_rows(self._disk.path(receipt.path), self._row))
+                rows = read_rows(self._disk.path(receipt.path), self._row)
+                self._second_keys.note(chunked(rows))
 
     def _seal(self, receipts: list[Receipt], intents: list[str] | None = None) -> None:
         """Data first: the files are synced, then the folder that names them, then the ledger says so."""
@@ -149,11 +150,11 @@ class Assembly:
             return []
         sink = self._begun()
         if not self._covers():
-            self._seal([*sink.add(self._base.rows_before(None)), *sink.finish()], [])
+            self._seal([*sink.add(chunked(self._base.rows_before(None))), *sink.finish()], [])
             self._forget()
             return []
         # Two adds and a seal may each complete shards; only the last transaction carries the intents.
-        self._seal(sink.add(self._noted(self._base.rows_before(None))))
+        self._seal(sink.add(self._noted(chunked(self._base.rows_before(None)))))
         last = sink.finish()
         shared = self._second_keys.shared() if self._second_keys else None
         self._forget()

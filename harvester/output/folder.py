@@ -194,7 +194,7 @@ class Output:
             ledger=self.ledger,
             settings=self._settings,
             row=self._dialect.row,
-            second_key=self._dialect.second_key,
+            second_keys_of=self._dialect.second_keys,
             tables=self._tables,
             emit=self._emit,
         )

@@ -7,24 +7,28 @@ is bounded however large the partition. The count follows from the records alone
 
 import tempfile
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import IO, Final
 
-from harvester.dialects import Row
+from harvester.dialects import Key, Row
 from harvester.errors import StorageError
 
 NOTED: Final = 1 << 16
 """Records whose hashes wait in memory: 1 MiB."""
 AT_ONCE: Final = 250_000
 """Second keys that one pass holds: some 25 MiB."""
+_KEY: Final = itemgetter(1)
+_RAW: Final = itemgetter(3)
 
 
 class SecondKeys:
-    """Of one build. `read` finds the second key in a record's bytes. Raises StorageError where the file
-    cannot be written."""
+    """Of one build. `read` finds the second keys in records' bytes. Raises StorageError where the file cannot
+    be written."""
 
-    def __init__(self, read: Callable[[bytes], bytes | None], folder: Path) -> None:
+    def __init__(self, read: Callable[[Sequence[bytes]], Sequence[bytes | None]], folder: Path) -> None:
         self._read = read
         self._folder = folder
         self._noted = array("q")
@@ -32,21 +36,27 @@ class SecondKeys:
         self._records = 0
         self._with_one = 0
 
-    def through(self, rows: Iterable[Row]) -> Iterator[Row]:
+    def through(self, chunks: Iterable[list[Row]]) -> Iterator[list[Row]]:
         """The rows themselves, noted as they pass."""
-        read, append = self._read, self._noted.append
-        for row in rows:
-            self._records += 1
-            second = read(bytes(row[3]))
-            if second is not None:
-                append(hash(second))
-                append(hash(row[1]))
-                if len(self._noted) >= 2 * NOTED:
-                    self._spool()
-            yield row
+        for rows in chunks:
+            self._records += len(rows)
+            seconds = self._read(list(map(_RAW, rows)))
+            keys: Iterable[Key] = map(_KEY, rows)
+            if None in seconds:
+                known = [
+                    (second, row[1]) for second, row in zip(seconds, rows, strict=True) if second is not None
+                ]
+                seconds, keys = [second for second, _ in known], [key for _, key in known]
+            pairs = array("q", bytes(16 * len(seconds)))
+            pairs[::2] = array("q", map(hash, seconds))
+            pairs[1::2] = array("q", map(hash, keys))
+            self._noted.extend(pairs)
+            if len(self._noted) >= 2 * NOTED:
+                self._spool()
+            yield rows
 
-    def note(self, rows: Iterable[Row]) -> None:
-        for _ in self.through(rows):
+    def note(self, chunks: Iterable[list[Row]]) -> None:
+        for _ in self.through(chunks):
             pass
 
     def _spool(self) -> None:
@@ -76,9 +86,14 @@ class SecondKeys:
         seen: set[int] = set()
         twice: set[int] = set()
         for block in self._blocks():
-            for second in block[::2]:
-                if second % passes == number:
-                    (twice if second in seen else seen).add(second)
+            seconds: Sequence[int] = block[::2]
+            if passes > 1:
+                seconds = [second for second in seconds if second % passes == number]
+            here = set(seconds)
+            twice |= here & seen
+            seen |= here
+            if len(here) < len(seconds):
+                twice.update(second for second, count in Counter(seconds).items() if count > 1)
         if not twice:
             return 0
         keys: dict[int, set[int]] = {second: set() for second in twice}

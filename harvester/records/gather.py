@@ -14,6 +14,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain, islice
 from operator import itemgetter
 from pathlib import Path
 from typing import Final
@@ -91,9 +92,9 @@ class _Run:
             self._rows = None
             self._held.bytes -= self.size_bytes
 
-    def rows(self) -> Iterator[Row]:
+    def chunks(self) -> Iterator[list[Row]]:
         if self._rows is not None:
-            yield from self._rows
+            yield self._rows
             return
         assert self._path is not None
         with self._path.open("rb") as file:
@@ -102,7 +103,10 @@ class _Run:
                     chunk: list[Row] = pickle.load(file)  # our own file, 0600, of this very run
                 except EOFError:
                     return
-                yield from chunk
+                yield chunk
+
+    def rows(self) -> Iterator[Row]:
+        return chain.from_iterable(self.chunks())
 
     def before(self, end: datetime) -> "_Run":
         """This run without its rows from `end` on; itself where it has none."""
@@ -129,7 +133,7 @@ class _Run:
 
 @dataclass(slots=True, kw_only=True)
 class Batch:
-    """All records of one window, each once, in its newest version. `rows` may be read once; then
+    """All records of one window, each once, in its newest version. `chunks` may be read once; then
     `discard`.
     """
 
@@ -140,10 +144,15 @@ class Batch:
     duplicates: int
     outside: int
     rejects: list[Reject]
-    rows: Iterable[Row]
+    chunks: Iterable[list[Row]]
+    """The rows, in lists as they lie in memory."""
     is_over: bool = True
     """Whether the window had ended when its first page was asked for."""
     _runs: list[_Run] = field(default_factory=list)
+
+    @property
+    def rows(self) -> Iterator[Row]:
+        return chain.from_iterable(self.chunks)
 
     @property
     def error(self) -> str | None:
@@ -285,7 +294,7 @@ class Gather:
             duplicates=self._duplicates,
             outside=self._outside,
             rejects=list(self._rejects.values()),
-            rows=_merged(self._runs, dropped.winners),
+            chunks=_merged(self._runs, dropped.winners),
             _runs=self._runs,
         )
 
@@ -337,11 +346,18 @@ def _equal_ones(hashes: "array[int]") -> set[int]:
     return twice
 
 
-def _merged(runs: list[_Run], winners: dict[Key, Row]) -> Iterable[Row]:
+def _merged(runs: list[_Run], winners: dict[Key, Row]) -> Iterable[list[Row]]:
     if len(runs) == 1:
-        return runs[0].rows()
+        return runs[0].chunks()
     merged = heapq.merge(*(run.rows() for run in runs), key=_by_time_and_key)
-    return _chosen(merged, winners) if winners else merged
+    return chunked(_chosen(merged, winners) if winners else merged)
+
+
+def chunked(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Rows in short lists, for who takes them as `Batch.chunks`."""
+    rows = iter(rows)
+    while chunk := list(islice(rows, _CHUNK_ROWS)):
+        yield chunk
 
 
 def _chosen(rows: Iterable[Row], winners: dict[Key, Row]) -> Iterator[Row]:

@@ -6,7 +6,7 @@ it: each instant of the stretch lies in a window that is whole or in one that wa
 that says why.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -74,28 +74,27 @@ class Sheaf:
         """Keeps rows inside the stretch, each with its partition. Rejects tell no time: they count in each
         window that they may have been in.
         """
-        self._place(rows, rejects)
+        times = list(map(_TIME, rows))
+        self._place(times, rejects)
+        ordered = times == sorted(times)
         at = 0
         while at < len(rows):
-            moment = rows[at][0]
+            moment = times[at]
             if not self._begun <= moment < self._end:
                 self.outside += 1
                 at += 1
                 continue
             gather = self._gather(moment)
-            end = gather.window.end
-            to = at + 1
-            while to < len(rows) and moment <= rows[to][0] < end:
-                to += 1
+            to = bisect_left(times, gather.window.end, at) if ordered else at + 1
             await gather.add(rows[at:to], [])
             at = to
 
-    def _place(self, rows: list[Row], rejects: list[Reject]) -> None:
+    def _place(self, times: list[datetime], rejects: list[Reject]) -> None:
         """An item that is no record lies behind what came before its page, and before the end of the page
         that follows: where none does, anywhere up to the end of what is read.
         """
         before = self._seen
-        latest = max(map(_TIME, rows), default=before)  # a generator costs a call for each row
+        latest = max(times, default=before)
         if latest > before:
             for doubt in self._doubtful:
                 doubt.until = doubt.until or latest

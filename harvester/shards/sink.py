@@ -5,8 +5,11 @@ Where a shard ends is decided by its content alone: before the record that would
 """
 
 import hashlib
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from itertools import accumulate
+from operator import itemgetter
 from typing import IO, Final
 
 from harvester.dialects import Row
@@ -16,6 +19,7 @@ from harvester.shards.receipts import Receipt
 
 BLOCK_BYTES: Final = 1 << 20
 """What the compressor is given at once. 1 MiB amortises its call and stays in the cache."""
+_RAW: Final = itemgetter(3)
 
 
 class _Open:
@@ -81,41 +85,50 @@ class Sink:
         self._first: datetime | None = None
         self._last: datetime | None = None
 
-    def add(self, rows: Iterable[Row]) -> list[Receipt]:
-        """Appends rows; returns the shards that were filled and sealed by it, durable up to their folder's
-        entry.
+    def add(self, chunks: Iterable[list[Row]]) -> list[Receipt]:
+        """Appends rows, any number of them at a time; returns the shards that were filled and sealed by it,
+        durable up to their folder's entry.
         """
         sealed: list[Receipt] = []
-        block, block_bytes, records, raw_bytes = (
-            self._block,
-            self._block_bytes,
-            self._records,
-            self._raw_bytes,
-        )
-        shard_bytes, last = self._shard_bytes, self._last
-        for moment, _, _, raw in rows:
-            size = len(raw) + 1
-            if records and raw_bytes + size > shard_bytes:
-                self._block_bytes, self._records, self._raw_bytes, self._last = (
-                    block_bytes,
-                    records,
-                    raw_bytes,
-                    last,
-                )
-                sealed += self.finish()
-                block, block_bytes, records, raw_bytes = self._block, 0, 0, 0
-            if not records:
-                self._first = moment
-            block.append(raw)
-            block_bytes += size
-            raw_bytes += size
-            records += 1
-            last = moment
-            if block_bytes >= BLOCK_BYTES:
-                self._write_block()
-                block, block_bytes = self._block, 0
-        self._block_bytes, self._records, self._raw_bytes, self._last = block_bytes, records, raw_bytes, last
+        for rows in chunks:
+            raws = list(map(_RAW, rows))
+            ends = list(accumulate(map(len, raws), initial=0))
+            at = 0
+            while at < len(rows):
+                to = self._fitting(ends, at)
+                if to == at:
+                    sealed += self.finish()
+                    continue
+                if not self._records:
+                    self._first = rows[at][0]
+                self._block += raws[at:to]
+                size = ends[to] - ends[at] + to - at
+                self._block_bytes += size
+                self._raw_bytes += size
+                self._records += to - at
+                self._last = rows[to - 1][0]
+                if self._block_bytes >= BLOCK_BYTES:
+                    self._write_block()
+                at = to
         return sealed
+
+    def _fitting(self, ends: list[int], at: int) -> int:
+        """Where the rows from `at` on fill the block, or the shard: behind the first that makes the block
+        large enough, before the first that makes the shard too large. `at` itself where the shard is full.
+        """
+        block = bisect_left(
+            range(at + 1, len(ends)),
+            BLOCK_BYTES - self._block_bytes,
+            key=lambda to: ends[to] - ends[at] + to - at,
+        )
+        shard = bisect_right(
+            range(at + 1, len(ends)),
+            self._shard_bytes - self._raw_bytes,
+            key=lambda to: ends[to] - ends[at] + to - at,
+        )
+        if not shard and not self._records:
+            shard = 1  # a single record may be larger than any shard
+        return at + min(block + 1, shard, len(ends) - 1 - at)
 
     def _write_block(self) -> None:
         if self._open is None:
