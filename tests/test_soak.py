@@ -5,6 +5,9 @@ from pathlib import Path
 
 import anyio
 
+from harvester.testing.faults import KINDS
+from tests.soak import mischief
+from tests.soak.__main__ import MOST, judged
 from tests.soak.campaigns import Campaigns, Score
 from tests.soak.long_run import GROWTH_MIB, WARM_S, LongRun
 from tests.soak.mischief import NOW_AND_THEN, Fault
@@ -44,3 +47,40 @@ def test_a_run_that_grows_is_found_out(tmp_path: Path) -> None:
         run = LongRun(server, tmp_path / name, seconds=1)
         run.samples = [(WARM_S + at_s, Usage(50, 20, 8) if at_s < 30 else growing) for at_s in range(60)]
         assert [what for what, growth, limit in run.growth() if growth > limit] == wrong
+
+
+def test_every_switch_of_the_simulator_is_on_or_left_out_for_a_reason() -> None:
+    words = {
+        f"{name}={value}" if isinstance(kind.value, tuple) else name
+        for name, kind in KINDS.items()
+        for value in (kind.value if isinstance(kind.value, tuple) else [""])
+    }
+    on = mischief.switched_on() | {"ends=inclusive"}  # that is how it is without a switch
+    left_out = {
+        word for word in words if word in mischief.LEFT_OUT or word.split("=")[0] in mischief.LEFT_OUT
+    }
+    assert words - on - left_out == set()
+    assert on & left_out == set()
+
+
+def test_a_nature_is_drawn_so_that_each_comes_by_and_none_contradicts_another() -> None:
+    rng = random.Random(1)
+    drawn = [mischief.nature(rng) for _ in range(600)]
+    assert all(len({next(iter(fault)) for fault in one}) == len(one) for one in drawn)
+    met = {next(iter(fault)) for one in drawn for fault in one}
+    assert met == {next(iter(fault)) for fault in (*mischief._TOGETHER, *mischief._ALONE)}
+
+
+def test_the_judgement_names_what_was_held_too_much_and_what_never_struck(tmp_path: Path) -> None:
+    run = LongRun(Server(1, {"url": "http://127.0.0.1:9", "token": "t"}), tmp_path, seconds=1)
+    run.records = 10
+    score = Score(stages=1, records=10, most=Usage(100, 20, 10))
+    all_struck = [{next(iter(fault)): 1 for fault in NOW_AND_THEN}]
+    assert judged(run, score, all_struck, minutes=60, seed=1)["wrong"] == []
+    (wrong,) = judged(run, score, [{}], minutes=60, seed=1)["wrong"]
+    assert "never struck" in wrong
+    score.most = Usage(MOST.rss_mib + 1, 20, 10)
+    (wrong,) = judged(run, score, all_struck, minutes=60, seed=1)["wrong"]
+    assert "MiB" in wrong
+    run.records = 0
+    assert len(judged(run, score, all_struck, minutes=60, seed=1)["wrong"]) == 2

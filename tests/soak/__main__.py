@@ -1,23 +1,31 @@
-"""`python -m tests.soak [--minutes 60] [--seed N] [--folder DIR]`: a line each minute, and a verdict."""
+"""`python -m tests.soak [--minutes 60] [--seed N] [--folder DIR]`: a line each minute, and at last the
+judgement as one line of JSON. Exit code 1 where something was wrong."""
 
 import argparse
+import json
 import random
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import anyio
 
 from tests.soak import mischief
-from tests.soak.campaigns import DAYS, START, Campaigns
+from tests.soak.campaigns import DAYS, START, Campaigns, Score
 from tests.soak.long_run import FIRST, LAST, LongRun
-from tests.soak.processes import Server, serving
+from tests.soak.processes import Server, Usage, serving
 
 HEAD = """\
         one run that goes on                          runs that follow each other
 minute  days  records  gaps  MiB  files threads   runs killed stages records  MiB  requests  struck  wrong"""
+
+ALL_STRIKE_MINUTES: Final = 30
+"""The rarest fault strikes one request in 2,000."""
+MOST: Final = Usage(256.0, 64, 40)
+"""What a run of the campaigns may hold: some 120 MiB are its usual."""
 
 
 class Soak:
@@ -61,15 +69,22 @@ class Soak:
         print(" ".join(f"{value:{width}d}" for value, width in cells), flush=True)
 
 
-async def soak(folder: Path, minutes: float, seed: int) -> list[str]:
-    """What was wrong, empty where nothing was."""
+async def soak(folder: Path, minutes: float, seed: int) -> dict[str, Any]:
+    """The judgement; `wrong` is empty where nothing was."""
     rng = random.Random(seed)
     short = ["--records", "1500", "--start", START.date().isoformat(), "--end", f"2024-01-{1 + DAYS:02d}"]
+    short += ["--cluster", "15", "--twins", "0.02"]  # an instant that no page holds is a gap for some natures
     long = ["--records", "120000", "--start", FIRST.date().isoformat(), "--end", LAST, "--gzip"]
     (folder / "short").mkdir()
     (folder / "long").mkdir()
     async with serving(*short, "--seed", str(seed)) as one, serving(*long, "--seed", str(seed)) as two:
-        await two.set_faults([*mischief.NOW_AND_THEN, {"page_cap": 11}, {"duplicates": 0.05}])
+        await two.set_faults(
+            [
+                *mischief.ODD_RECORDS_OF_THE_LONG_RUN,
+                *mischief.NOW_AND_THEN,
+                *mischief.NATURE_OF_THE_LONG_RUN,
+            ]
+        )
         long_run = LongRun(two, folder / "long", seconds=max(10.0, 60 * minutes))
         campaigns = Campaigns(one, folder / "short", rng=rng)
         state = Soak(long_run, campaigns, [one, two])
@@ -89,23 +104,63 @@ async def soak(folder: Path, minutes: float, seed: int) -> list[str]:
             group.cancel_scope.cancel()
         await long_run.compare()
         long_run.judge()
-        _summarize(long_run, campaigns)
-        return [*long_run.wrong, *campaigns.score.wrong]
+        struck = [(await server.stats())["by_fault"] for server in (one, two)]
+        return judged(long_run, campaigns.score, struck, minutes=minutes, seed=seed)
 
 
-def _summarize(long_run: LongRun, campaigns: Campaigns) -> None:
-    score = campaigns.score
-    figures: dict[str, Any] = {
-        "runs": score.runs,
-        "how they ended": dict(score.ends),
-        "stages proven exact": score.stages,
-        "their records compared": score.records,
-        "the long run's records compared": long_run.records,
-        "most of a run": str(score.most),
-        "growth of the long run": {name: round(growth, 1) for name, growth, _ in long_run.growth()},
+def judged(
+    long_run: LongRun, score: Score, struck: list[dict[str, int]], *, minutes: float, seed: int
+) -> dict[str, Any]:
+    """What was compared, what the processes held, and whatever was wrong with it."""
+    by_fault = Counter[str]()
+    for one in struck:
+        by_fault.update(one)
+    wrong = [*long_run.wrong, *score.wrong, *held_too_much(score.most)]
+    never = sorted({next(iter(fault)) for fault in mischief.NOW_AND_THEN} - set(by_fault))
+    if not long_run.records or not score.stages:
+        wrong.append("nothing was compared; let it run longer")
+    if never and minutes >= ALL_STRIKE_MINUTES:
+        wrong.append(f"never struck: {', '.join(never)}")
+    return {
+        "soak": "failed" if wrong else "passed",
+        "minutes": minutes,
+        "seed": seed,
+        "long_run": {
+            "records_compared": long_run.records,
+            "partitions": long_run.partitions,
+            "gaps": long_run.gaps,
+            "samples": len(long_run.samples),
+            "growth": {
+                name: {"by": round(growth, 2), "allowed": limit} for name, growth, limit in long_run.growth()
+            },
+        },
+        "campaigns": {
+            "runs": score.runs,
+            "ends": dict(score.ends),
+            "stages_exact": score.stages,
+            "records_compared": score.records,
+            "most": {
+                "rss_mib": round(score.most.rss_mib, 1),
+                "files": score.most.files,
+                "threads": score.most.threads,
+            },
+        },
+        "struck": dict(sorted(by_fault.items())),
+        "never_struck": never,
+        "wrong": wrong,
     }
-    for name, value in figures.items():
-        print(f"{name}: {value}")
+
+
+def held_too_much(most: Usage) -> list[str]:
+    return [
+        f"a run held {held:.0f} {what}, and {limit} are allowed"
+        for what, held, limit in (
+            ("MiB", most.rss_mib, MOST.rss_mib),
+            ("files", most.files, MOST.files),
+            ("threads", most.threads, MOST.threads),
+        )
+        if held > limit
+    ]
 
 
 def main() -> int:
@@ -117,11 +172,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="harvester-soak-") as scratch:
         folder = args.folder or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
-        wrong = anyio.run(soak, folder, args.minutes, args.seed)
-    for one in wrong:
-        print(f"WRONG: {one}")
-    print("FAILED" if wrong else "passed: everything compared was exact, and nothing grew")
-    return bool(wrong)
+        judgement = anyio.run(soak, folder, args.minutes, args.seed)
+    print(json.dumps(judgement))
+    return bool(judgement["wrong"])
 
 
 if __name__ == "__main__":

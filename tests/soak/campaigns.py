@@ -45,7 +45,7 @@ resolution = "{resolution}"
 [fetch]
 page_size = 20
 concurrency = 6
-requests_per_second = {rate}
+{rate}
 request_timeout_s = 3.0
 max_outage_s = 20.0
 [output]
@@ -77,7 +77,11 @@ class Campaigns:
         rng: random.Random,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
         stages: tuple[int, ...] = STAGES,
-        faults: Sequence[mischief.Fault] = mischief.NOW_AND_THEN,
+        faults: Sequence[mischief.Fault] = (
+            *mischief.ODD_RECORDS,
+            *mischief.NOW_AND_THEN,
+            *mischief.DAMAGED_NOW_AND_THEN,
+        ),
     ) -> None:
         self._server = server
         self._folder = folder
@@ -95,7 +99,7 @@ class Campaigns:
         self._token.write_text(server.token)
         self._job = folder / "job.toml"
         self._job.write_text(
-            JOB.format(url=server.url, token=self._token, resolution="Hour", rate="40.0", shard_bytes=400_000)
+            JOB.format(url=server.url, token=self._token, resolution="Hour", rate="", shard_bytes=400_000)
         )
 
     async def one(self) -> None:
@@ -118,16 +122,21 @@ class Campaigns:
             if code is not None and code not in _HONEST:
                 assert self._run is not None
                 self.score.wrong.append(
-                    f"{out.name}, {days} days: exit {code}: {self._run.told}; {self._run.last_words}"
+                    f"{out.name}, {days} days: exit {code}; {self._nature}: {self._run.told}; "
+                    f"{self._run.last_words}"
                 )
                 return False
-        self.score.wrong.append(f"{out.name}, {days} days: no end after {RUNS_A_STAGE} runs")
+        self.score.wrong.append(f"{out.name}, {days} days: no end after {RUNS_A_STAGE} runs; {self._nature}")
         return False
 
     async def _attempt(self, out: Path, end: datetime) -> int | None:
         """One run, perhaps disturbed; its exit code, None where it was killed."""
         rng, score = self._rng, self.score
         arguments = [str(self._job), "--out", str(out), "--end", end.isoformat(), "--quiet"]
+        arguments += ["--resolution", rng.choice(["Hour", "Auto", "Auto", "QuarterHour", "Day"])]
+        arguments += ["--set", f"fetch.page_size={rng.choice([20, 20, 50])}"]
+        if rng.random() < 0.5:  # else it is learned
+            arguments += ["--set", "fetch.requests_per_second=40"]
         fate = rng.choices(["kill", "stop", "budget", "token", "outage", "none"], [5, 1, 1, 1, 1, 2])[0]
         after_s = rng.uniform(0.3, 4.5)
         if fate == "budget":
@@ -176,11 +185,13 @@ class Campaigns:
         score.stages += 1
         score.records += difference.records
         if difference:
-            score.wrong.append(f"{out.name}, {days} days: {difference}")
+            score.wrong.append(f"{out.name}, {days} days: {difference}; {self._nature}")
         if not verdict.is_good or not verdict.complete:
             score.wrong.append(f"{out.name}, {days} days: verify: {verdict.differences[:5]}")
         if _sums(found) != _sums(wanted):
-            score.wrong.append(f"{out.name}, {days} days: other bytes than the first campaign's")
+            score.wrong.append(
+                f"{out.name}, {days} days: other bytes than the first campaign's; {self._nature}"
+            )
         return not score.wrong
 
 

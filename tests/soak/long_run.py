@@ -23,7 +23,9 @@ LAST: Final = "2023-06-24"
 """2,000 days: more than an hour's requests can empty."""
 REQUESTS_PER_S: Final = 8.0
 WARM_S: Final = 300.0
-"""What a process holds in its first minutes says little: caches fill, threads begin."""
+WARM_SHARE: Final = 0.25
+"""What a process holds in its first minutes says little: caches fill, threads begin. Of a short soak the
+first quarter is left out."""
 GROWTH_MIB: Final = 8.0
 """Of the last third's median over the first third's: the allocator's own moods are less, and 30,000 requests
 that each left a kilobyte behind would be more.
@@ -39,7 +41,7 @@ class LongRun:
                 url=server.url,
                 token=token,
                 resolution="Hour",
-                rate=REQUESTS_PER_S,
+                rate=f"requests_per_second = {REQUESTS_PER_S}",
                 shard_bytes=40_000,
             )
         )
@@ -54,7 +56,8 @@ class LongRun:
         self.gaps = 0
         """Windows that failed on every try; the run does not come back to them."""
         self.wrong: list[str] = []
-        self._compared = ""
+        self._compared: dict[str, int | None] = {}
+        """The generation of each partition that was compared."""
 
     def sample(self, at_s: float) -> Usage:
         usage = self.run.usage()
@@ -74,7 +77,11 @@ class LongRun:
             return
         with Ledger(home_of(self.out), read_only=True) as ledger:
             self.gaps = len(ledger.gaps())
-            fresh = [build for build in ledger.published() if build.partition > self._compared]
+            fresh = [
+                build
+                for build in ledger.published()
+                if self._compared.get(build.partition, -1) != build.generation
+            ]
             days = [(build, *self._day(build.partition)) for build in fresh]
             told = [(*day, bool(ledger.missing(Span(start=day[1], end=day[2])))) for day in days]
         for build, start, end, is_open in told:
@@ -86,8 +93,8 @@ class LongRun:
             if difference:
                 self.wrong.append(f"{build.partition}: {difference}")
             self.records += len(lines)
-            self.partitions += 1
-            self._compared = build.partition
+            self._compared[build.partition] = build.generation
+        self.partitions = len(self._compared)
 
     @staticmethod
     def _day(partition: str) -> tuple[datetime, datetime]:
@@ -107,7 +114,9 @@ class LongRun:
 
     def growth(self) -> list[tuple[str, float, float]]:
         """What, by how much, and how much is allowed; none where it ran too short to tell."""
-        warm = [usage for at_s, usage in self.samples if at_s >= WARM_S]
+        lasted_s = self.samples[-1][0] if self.samples else 0.0
+        warm_s = min(WARM_S, WARM_SHARE * lasted_s)
+        warm = [usage for at_s, usage in self.samples if at_s >= warm_s]
         third = len(warm) // 3
         if third < 10:
             return []

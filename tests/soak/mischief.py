@@ -1,10 +1,8 @@
 """What the soak's servers do: what happens now and then, and how a server is by nature.
 
 What happens now and then strikes each try anew and may change while a run goes on. A server's nature (how
-many rows it gives, how it takes the ends of a range) stays as it is while a run lasts: that a page size
-honoured once is honoured later is what a proof of the end rests on. Left out is what changes the data, since
-the bytes of two harvests are compared, and what ends a run by design: a damaged record, a 403, a wrong
-dialect.
+many rows it gives, in which order, how it takes the ends of a range) stays as it is while a run lasts. All
+switches of the simulator are on but those of `LEFT_OUT`.
 """
 
 import random
@@ -48,21 +46,91 @@ NOW_AND_THEN: Final[tuple[Fault, ...]] = (
     {"in_flight": 12, "retry_after": 1},
 )
 
-_NATURES: Final[tuple[tuple[Fault, ...], ...]] = (
-    (),
-    ({"page_cap": 7},),
-    ({"ends": "exclusive"},),
-    ({"ends": "seconds"},),
-    ({"order": "ignored"},),
-    ({"order": "ties"},),
-    ({"order": "descending"},),
-    ({"duplicates": 0.1},),
-    ({"versions": 0.1},),
-    ({"limit_refused": 9},),
-    ({"more_than_limit": 3},),
-    ({"foreign": 3},),
-    ({"skew_s": 7200.0},),
-    ({"page_cap": 11}, {"duplicates": 0.05}, {"versions": 0.05}, {"ends": "exclusive"}, {"foreign": 2}),
+DAMAGED_NOW_AND_THEN: Final[tuple[Fault, ...]] = (
+    {"body": "utf8", "share": 0.003},
+    {"body": "nan", "share": 0.003},
+)
+"""Costs a window until the next run: for runs that follow each other."""
+
+ODD_RECORDS: Final[tuple[Fault, ...]] = ({"record": "bigint", "one_in": 40},)
+"""Stay the same in all harvests: the bytes of two are compared."""
+ODD_RECORDS_OF_THE_LONG_RUN: Final[tuple[Fault, ...]] = ({"record": "twice_keys", "one_in": 40},)
+
+_TOGETHER: Final[tuple[Fault, ...]] = (
+    {"page_cap": 7},
+    {"page_cap": 17, "least": 5},
+    {"page_cap": 9, "share": 0.3},
+    {"page_cap": 11, "share": 0.5, "by": "window"},
+    {"ends": "exclusive"},
+    {"ends": "open"},
+    {"ends": "seconds"},
+    {"duplicates": 0.1},
+    {"duplicates": 0.1, "distance": 9},
+    {"versions": 0.1},
+    {"versions": 0.1, "distance": 9, "older_first": False},
+    {"more_than_limit": 3},
+    {"foreign": 3},
+    {"skew_s": 7200.0},
+    {"skew_s": 40.0},
+    {"slow_offset_ms": 400.0},
+    {"rate": 40.0, "burst": 1.0, "retry_after": None},
+    {"rate": 50.0, "burst": 2.0, "headers": "seconds", "retry_after": None},
+    {"rate": 50.0, "burst": 2.0, "headers": "epoch", "retry_after": None},
+    {"rate": 50.0, "burst": 2.0, "penalty_s": 0.02},
+    {"in_flight": 2},
+)
+"""Any of them with any other."""
+
+_ALONE: Final[tuple[Fault, ...]] = (
+    {"order": "ignored"},
+    {"order": "ties"},
+    {"order": "descending"},
+    {"limit_refused": 9},
+    {"limit_ignored": 120},
+    {"offset_ignored": True},
+    {"offset_refused": 50},
+    {"window_refused_s": 2000.0},
+    {"rows_refused": 25, "code": 400},
+)
+"""With some others there are instants that no request can read whole."""
+
+MOST_TOGETHER: Final = 3
+LEFT_OUT: Final = {
+    "forbid": "ends every run",
+    "expire_token": "the campaigns change the token themselves",
+    "redirect": "is a gap by design: it is not followed",
+    "filter": "only a probe filters",
+    "churn": "changes the data, and the bytes of two harvests are compared",
+    "insert": "as churn",
+    "delete": "as churn",
+    "rewrite": "as churn",
+    "order=shuffled": "never stands still: a gap by design",
+    "data=empty": "a lie that nobody can see; a test shows that the soak does",
+    **dict.fromkeys(
+        (
+            "record=no_key",
+            "record=no_date",
+            "record=null_key",
+            "record=bad_date",
+            "record=number",
+            "record=null",
+        ),
+        "the same records always: a gap for good, by design",
+    ),
+    **dict.fromkeys(
+        ("record=text", "record=list", "record=surrogate", "record=utf8", "record=nan"),
+        "the same records always: a gap for good, by design",
+    ),
+}
+"""Switches, or values of them, and why they are off. A pause of three thousand years (`retry_after`) is cut
+to an hour, which is all that a soak has."""
+
+NATURE_OF_THE_LONG_RUN: Final[tuple[Fault, ...]] = (
+    {"page_cap": 11},
+    {"duplicates": 0.05, "distance": 4},
+    {"versions": 0.05},
+    {"foreign": 2},
+    {"ends": "exclusive"},
 )
 
 OUT_OF_REACH_S: Final = 1.5
@@ -70,7 +138,21 @@ OUT_OF_REACH_S: Final = 1.5
 
 def nature(rng: random.Random) -> list[Fault]:
     """How a server is while a run lasts."""
-    return [dict(fault) for fault in rng.choice(_NATURES)]
+    if rng.random() < 0.5:
+        return [dict(rng.choice(_ALONE))]
+    drawn = rng.sample(_TOGETHER, rng.randint(0, MOST_TOGETHER))
+    return [dict(fault) for fault in {next(iter(fault)): fault for fault in drawn}.values()]
+
+
+def switched_on() -> set[str]:
+    """`name`, and `name=value` where the value is a word."""
+    on = [*NOW_AND_THEN, *DAMAGED_NOW_AND_THEN, *ODD_RECORDS, *ODD_RECORDS_OF_THE_LONG_RUN]
+    on += [*_TOGETHER, *_ALONE, *NATURE_OF_THE_LONG_RUN, *outage()]
+    return {
+        name
+        for fault in on
+        for name in (next(iter(fault)), f"{next(iter(fault))}={next(iter(fault.values()))}")
+    }
 
 
 def outage() -> list[Fault]:
