@@ -24,8 +24,8 @@ minute  days  records  gaps  MiB  files threads   runs killed stages records  Mi
 
 ALL_STRIKE_MINUTES: Final = 30
 """The rarest fault strikes one request in 2,000."""
-MOST: Final = Usage(256.0, 64, 40)
-"""What a run of the campaigns may hold: some 120 MiB are its usual."""
+MOST: Final = Usage(128.0, 64, 40)
+"""What a run of the campaigns may hold: 55 MiB, 25 files and 10 threads are usual with pages this small."""
 
 
 class Soak:
