@@ -10,7 +10,7 @@
     │   │   ├── TimedOut                   an answer that did not come, or not whole, in time
     │   │   ├── Broken                     an answer cut short on its way
     │   │   ├── ServerFailed               408, 500, 502, 504 and their kin
-    │   │   ├── Throttled                  429, 503, or a Retry-After: everybody waits
+    │   │   ├── Throttled                  429, 503, or a Retry-After: everybody waits, or may have to
     │   │   └── BadPage                    an answer that is not a good page, whatever its status
     │   ├── Rejected                   3   a 4xx for this very request; a smaller one may pass
     │   ├── Moved                      3   rows moved while they were paged, again and again
@@ -79,7 +79,14 @@ class ServerFailed(TransientError):
 
 
 class Throttled(TransientError):
-    pass
+    """`may_be_chance`: a 503 that names no pause. It may mean everybody, or one machine of many behind the
+    same door; the answers beside it tell."""
+
+    def __init__(
+        self, message: str, *, retry_after_s: float | None = None, may_be_chance: bool = False
+    ) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.may_be_chance = may_be_chance
 
 
 class BadPage(TransientError):

@@ -23,13 +23,24 @@ from harvester.errors import (
 )
 from harvester.events import Event, Paused
 from harvester.transport import LOOP_CLOCK
-from harvester.transport.gate import TRANSITIONS, Door, Gate, News, OutageOutlived, State
+from harvester.transport.gate import (
+    BREATH,
+    MAX_BREATH_S,
+    TRANSITIONS,
+    TRUST,
+    Door,
+    Gate,
+    News,
+    OutageOutlived,
+    State,
+)
 from tests.virtual_time import Highest, run
 
 CANNOT_HAPPEN = {
     (State.KNOCKING, News.LEFT),  # nobody leaves while one knocks
     *((State.PAUSED, news) for news in News if news is not News.LEFT),  # nobody's ticket is new in a pause
     (State.OPEN, News.SERVED_ALL),  # it is open already
+    (State.KNOCKING, News.UNSURE),  # a knock leaves no doubt
 }
 
 
@@ -57,6 +68,10 @@ def door_in(state: State, *, concurrency: int = 3) -> tuple[Door, int]:
                 assert ticket is not None
     assert door.state is state
     return door, ticket
+
+
+def trusted(door: Door, *, steps: int = 4) -> None:
+    door._trust = steps
 
 
 def state_of(door: Door) -> State:
@@ -89,6 +104,9 @@ def test_the_door_walks_the_whole_table(state: State, news: News) -> None:
             door.failed(ticket, 0.0)
         case News.SHUT:
             door.shut(ticket, 0.0, None)
+        case News.UNSURE:
+            trusted(door)
+            door.unsure(ticket, 0.0)
         case News.LOST:
             door.lost(ticket, 0.0)
     assert door.state is TRANSITIONS[state, news]
@@ -119,7 +137,9 @@ class Crowd(RuleBasedStateMachine):
 
     @precondition(lambda self: self.under_way)
     @rule(
-        draw=data(), asked_s=none() | floats(0, 20), news=sampled_from(["served", "failed", "shut", "lost"])
+        draw=data(),
+        asked_s=none() | floats(0, 20),
+        news=sampled_from(["served", "failed", "unsure", "shut", "lost"]),
     )
     def somebody_comes_back(self, draw: Any, asked_s: float | None, news: str) -> None:
         ticket = self.under_way.pop(draw.draw(sampled_from(range(len(self.under_way)))))
@@ -130,6 +150,8 @@ class Crowd(RuleBasedStateMachine):
                 self.door.served(ticket)
             case "failed":
                 wait_s = self.door.failed(ticket, self.now_s)
+            case "unsure":
+                wait_s = self.door.unsure(ticket, self.now_s)
             case "shut":
                 wait_s = self.door.shut(ticket, self.now_s, asked_s)
                 if is_shut and asked_s is not None:
@@ -240,6 +262,73 @@ def test_when_the_knocking_one_is_cancelled_the_next_one_knocks() -> None:
     assert door.leave(7.0) is not None
 
 
+# --- what may be chance
+
+
+def open_door(concurrency: int = 16) -> Door:
+    door = a_door(concurrency)
+    while door.state is not State.OPEN:
+        door.served(door.leave(0.0) or 0)
+    return door
+
+
+def test_a_503_without_a_word_among_good_answers_costs_everybody_a_breath_only() -> None:
+    door = open_door()
+    breaths_s = []
+    now_s = 0.0
+    for _ in range(200):
+        now_s += 0.1
+        ticket = door.leave(now_s)
+        assert ticket is not None
+        door.served(ticket)
+        ticket = door.leave(now_s)
+        assert ticket is not None
+        assert door.unsure(ticket, now_s) is None
+        assert state_of(door) is State.OPEN
+        breath_s = door.blocked_s(now_s) or 0.0
+        assert door.leave(now_s + breath_s / 2) is None
+        breaths_s.append(breath_s)
+        now_s += breath_s
+    assert min(breaths_s) > 0
+    assert sum(breaths_s) <= BREATH * now_s
+    door.served(door.leave(now_s + 3600) or 0)
+    door.unsure(door.leave(now_s + 3600) or 0, now_s + 3600)
+    assert door.blocked_s(now_s + 3600) == MAX_BREATH_S
+
+
+def test_where_503s_outweigh_the_good_answers_everybody_waits() -> None:
+    door = open_door()
+    waits = [door.unsure(door.leave(float(n)) or 0, float(n)) for n in range(TRUST)]
+    assert waits == [None] * (TRUST - 1) + [0.5]
+    assert state_of(door) is State.PAUSED
+
+
+def test_after_a_pause_and_at_the_start_a_single_503_is_enough() -> None:
+    door = a_door()
+    assert door.unsure(door.leave(0.0) or 0, 0.0) == 0.5
+    knock = door.leave(1.0)
+    assert knock is not None
+    assert door.unsure(knock, 1.0) == 1.0  # a knock leaves no doubt
+    door.served(door.leave(3.0) or 0)
+    assert state_of(door) is State.RETURNING
+    assert door.unsure(door.leave(3.0) or 0, 3.0) is None  # one good answer bought one doubt
+    assert door.unsure(door.leave(4.0) or 0, 4.0) is not None
+
+
+def test_one_503_in_five_never_pauses_everybody_for_long() -> None:
+    door, rng, pauses, now_s = open_door(), random.Random(5), 0, 0.0
+    for _ in range(5000):
+        now_s += max(0.01, door.blocked_s(now_s) or 0.0)
+        ticket = door.leave(now_s)
+        assert ticket is not None
+        if rng.random() < 0.2:
+            pauses += door.unsure(ticket, now_s) is not None
+        else:
+            door.served(ticket)
+    assert pauses <= 3
+    assert now_s < 5000 * 0.01 * 1.2
+
+
 # --- the outage
 
 
@@ -331,10 +420,23 @@ class NoPace:
     learned_rate = None
 
     def __init__(self) -> None:
-        self.answers = self.throttlings = 0
+        self.answers = self.throttlings = self.doubts = 0
+        self.pauses_s: list[float] = []
 
     async def turn(self) -> None:
         pass
+
+    def left(self, now_s: float) -> None:
+        pass
+
+    def came_back(self, left_s: float, now_s: float) -> None:
+        pass
+
+    def unsure(self, left_s: float, now_s: float) -> None:
+        self.doubts += 1
+
+    def paused(self, wait_s: float) -> None:
+        self.pauses_s.append(wait_s)
 
     def answered(self, now_s: float) -> None:
         self.answers += 1
@@ -396,6 +498,15 @@ def test_the_pace_hears_nothing_of_a_failed_knock() -> None:
     pace = NoPace()
     through_the_gate(Server(None, *[Throttled("429", retry_after_s=1)] * 5), 8, pace=pace)
     assert (pace.throttlings, pace.answers) == (1, 3)
+
+
+def test_the_pace_hears_of_doubts_but_not_of_a_knock_in_doubt() -> None:
+    pace, doubtful = NoPace(), Throttled("503", may_be_chance=True)
+    through_the_gate(Server(None, None, None, doubtful), 8, pace=pace)
+    assert (pace.doubts, pace.throttlings, pace.pauses_s) == (1, 0, [])
+    pace = NoPace()
+    through_the_gate(Server(doubtful, doubtful, doubtful), 8, pace=pace)
+    assert (pace.doubts, pace.throttlings, pace.pauses_s) == (1, 0, [0.5, 1, 2])
 
 
 @pytest.mark.parametrize("error", [ServerFailed("500"), TimedOut("late"), Broken("cut")])

@@ -9,7 +9,17 @@ import pytest
 from harvester.errors import Throttled
 from harvester.transport import LOOP_CLOCK, LoopClock, Pace, TransportSettings, pace_of
 from harvester.transport.gate import Door, Gate
-from harvester.transport.learned import DEAF_S, HOLD_S, MARGIN, STUBBORN, Learned, Phase, Rate
+from harvester.transport.learned import (
+    DEAF_S,
+    HOLD_S,
+    MARGIN,
+    REMEMBERED_HOLD_S,
+    STEP_DOWN,
+    STUBBORN,
+    Learned,
+    Phase,
+    Rate,
+)
 from harvester.transport.limits import MAX_STEPS_DOWN, SLOWER, STEP_UP_AFTER_S, Concurrency, Steady
 from harvester.transport.retry import Retry
 from tests.virtual_time import run
@@ -128,7 +138,7 @@ def test_a_failed_or_cancelled_request_gives_its_place_back() -> None:
 @pytest.mark.parametrize("rate", [0.5, 5, 20, 200])
 def test_a_named_rate_is_used_fully_and_evenly(rate: float) -> None:
     server = Bucket(rate, 2)
-    harvest(server, lambda: Steady(rate), until_s=40 / rate)
+    harvest(server, lambda: Steady(rate, LOOP_CLOCK), until_s=40 / rate)
     assert server.refused_s == []
     assert server.used_after(server.served_s[0]) > 0.96
     gaps_s = [after - before for before, after in zip(server.served_s, server.served_s[1:], strict=False)]
@@ -138,7 +148,7 @@ def test_a_named_rate_is_used_fully_and_evenly(rate: float) -> None:
 @pytest.mark.parametrize("rate", [5, 20])
 def test_a_server_that_counts_strictly_costs_a_few_429s_and_a_little_of_the_rate(rate: float) -> None:
     server = Bucket(rate, 1)
-    harvest(server, lambda: Steady(rate), until_s=800 / rate)
+    harvest(server, lambda: Steady(rate, LOOP_CLOCK), until_s=800 / rate)
     assert server.used_after(0) > 0.8
     assert server.refused_share() < 0.005
 
@@ -152,7 +162,7 @@ def test_a_steady_pace_steps_down_and_up_again() -> None:
         return 10 / (anyio.current_time() - began_s)
 
     async def main() -> None:
-        pace = Steady(10)
+        pace = Steady(10, LOOP_CLOCK)
         assert await rate_of(pace) == pytest.approx(10, rel=0.01)
         for _ in range(20):
             pace.throttled(100.0)
@@ -179,7 +189,7 @@ def test_a_server_without_a_limit_is_never_slowed_down() -> None:
 
 @pytest.mark.parametrize(
     ("rate", "burst", "used", "refused_after"),
-    [(5, 2, 0.88, 0.01), (5, 20, 0.88, 0.01), (20, 1, 0.8, 0.01), (20, 5, 0.88, 0.01), (40, 20, 0.88, 0.01)],
+    [(5, 2, 0.88, 0.01), (5, 20, 0.88, 0.01), (20, 1, 0.8, 0.005), (20, 5, 0.88, 0.01), (40, 20, 0.88, 0.01)],
 )
 def test_the_limit_is_found_and_kept(rate: float, burst: float, used: float, refused_after: float) -> None:
     server = Bucket(rate, burst)
@@ -242,6 +252,49 @@ def test_faults_at_random_do_not_make_it_crawl(share: float) -> None:
     harvest(server, learned(), until_s=60)
     assert server.served_between(0, 15) > 100
     assert server.served_between(15, 60) > 45 * 2 / share
+
+
+class Hiccups(Bucket):
+    """Answers a share of the requests, whatever their rate, with a 503 that names no pause; and all beyond
+    the rate."""
+
+    def __init__(self, share: float, *, rate: float = 1e9, latency_s: float = 0.02) -> None:
+        super().__init__(rate, 5 if rate < 1e9 else rate, latency_s=latency_s)
+        self.share, self.rng = share, random.Random(7)
+
+    async def send(self, ask: int) -> int:
+        if self.rng.random() < self.share:
+            await anyio.sleep(self.latency_s)
+            self.refused_s.append(anyio.current_time())
+            raise Throttled("503", may_be_chance=True)
+        try:
+            return await super().send(ask)
+        except Throttled:
+            raise Throttled("503", may_be_chance=True) from None
+
+
+@pytest.mark.parametrize(("share", "of_full"), [(0.0, 0.97), (0.05, 0.8), (0.2, 0.5)])
+def test_503s_at_random_do_not_throttle_the_run(share: float, of_full: float) -> None:
+    server, rate = Hiccups(share), Rate()
+    harvest(server, learned(rate), until_s=20)
+    full = 16 / server.latency_s * 20
+    assert len(server.served_s) >= of_full * full
+    assert rate.rate is None
+
+
+def test_a_limit_that_is_told_by_503s_alone_is_found_and_kept() -> None:
+    server, rate = Hiccups(0.0, rate=20.0), Rate()
+    harvest(server, learned(rate), until_s=120)
+    assert server.used_after(30) > 0.8
+    late = [at_s for at_s in server.refused_s if at_s >= 30]
+    assert len(late) < 0.02 * 20 * 90
+    assert rate.rate == pytest.approx(20, rel=0.2)
+
+
+def test_503s_at_random_beside_a_limit_leave_the_rate_near_it() -> None:
+    server, rate = Hiccups(0.1, rate=20.0), Rate.remembered(19.0)
+    harvest(server, learned(rate), until_s=90)
+    assert len([at_s for at_s in server.served_s if at_s >= 30]) > 0.6 * 20 * 60
 
 
 def test_a_remembered_rate_that_is_far_too_low_is_overcome_within_a_minute() -> None:
@@ -331,7 +384,7 @@ def test_a_429_lowers_the_rate_whatever_was_measured() -> None:
     for n in range(100):
         rate.answered(n / 10)
     rate.throttled(10.0)
-    assert rate.rate == 9
+    assert rate.rate == 10 * STEP_DOWN
 
 
 @pytest.mark.parametrize("lately", [0, 16])
@@ -409,7 +462,7 @@ def test_it_holds_longer_each_time_before_it_probes() -> None:
             rate.answered(now_s + n / 10)
         now_s += 10
         rate.throttled(now_s)
-    assert holds_s == pytest.approx([HOLD_S, HOLD_S, HOLD_S * 2], abs=0.3)
+    assert holds_s == pytest.approx([REMEMBERED_HOLD_S, HOLD_S, HOLD_S * 2], abs=0.3)
 
 
 def test_a_turn_wakes_one_task_and_they_come_in_the_order_in_which_they_asked() -> None:

@@ -206,6 +206,12 @@ def test_a_throttled_page_goes_back_to_the_gate_without_a_wait_of_its_own() -> N
     assert len(events) == 50
 
 
+def test_a_503_by_chance_is_tried_again_soon_and_never_at_once() -> None:
+    server = Server(*[Throttled("503", may_be_chance=True)] * 3)
+    assert outcome_of(server)[0] == 7
+    assert server.came_s == [0, 0.02, 0.1, 0.42]
+
+
 def test_cancelling_ends_it_while_it_waits_and_while_it_asks() -> None:
     async def main() -> None:
         class Silent:

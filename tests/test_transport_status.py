@@ -71,6 +71,21 @@ def test_each_status_means_one_class(status: int, expected: type[HarvesterError]
     assert not isinstance(error, Rejected) or error.status_code == status
 
 
+@pytest.mark.parametrize(
+    ("status", "headers", "may_be"),
+    [
+        (503, {}, True),
+        (503, {"retry_after": "1"}, False),
+        (429, {}, False),
+        (500, {"retry_after": "1"}, False),
+    ],
+)
+def test_only_a_503_without_a_word_may_be_chance(status: int, headers: dict[str, str], may_be: bool) -> None:
+    error = of(status, **headers)
+    assert isinstance(error, Throttled)
+    assert error.may_be_chance is may_be
+
+
 @pytest.mark.parametrize("status", [400, 404, 408, 413, 500, 502, 504])
 def test_whoever_says_when_to_come_back_throttles(status: int) -> None:
     assert asked_s(status, retry_after="2") == 2

@@ -50,7 +50,7 @@ __all__ = [
 def pace_of(settings: TransportSettings, clock: Clock = LOOP_CLOCK) -> Pace:
     """Its `learned_rate` is what the next run wants to be told as `initial_rate`."""
     if settings.requests_per_second is not None:
-        return Steady(settings.requests_per_second)
+        return Steady(settings.requests_per_second, clock)
     return Learned(Rate() if settings.initial_rate is None else Rate.remembered(settings.initial_rate), clock)
 
 

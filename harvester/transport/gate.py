@@ -14,6 +14,11 @@ A run begins RETURNING: what a server with a hidden limit thinks of sixteen at o
 quota that goes up with each answer doubles in each round trip. `Door` decides and does no I/O; `Gate` is
 the layer around it.
 
+A 503 that names no pause may mean everybody or one machine of many, so the answers beside it decide. Each of
+them takes trust, each good answer gives it back. Where trust is left the request alone is tried again, and
+all the others only take a breath, `BREATH` of the time at most; where none is left everybody waits as after
+a 429. A pause leaves a single step of trust, and so does the start: what was ill has to show that it is well.
+
 What came from a request that left before the pause says nothing about the time after it: its ticket is of
 an older epoch. It may lengthen the pause, it never ends or begins one.
 
@@ -43,6 +48,13 @@ GIVEN_UP_KNOCK_S: Final = 1.0
 """Between knocks once an outage was given up: often enough to see each remaining window fail in bearable
 time, too seldom to hurt."""
 
+TRUST: Final = 8
+"""503s more than good answers, after which they mean everybody. With one answer in five of them it happens
+once in a hundred thousand answers, with one in two soon."""
+BREATH: Final = 0.05
+"""Of the time since the last breath: what hiccups may cost altogether."""
+MAX_BREATH_S: Final = 0.5
+
 
 class OutageOutlived(TransientError):
     """Everybody waited for `max_outage_s` in vain. The window fails; trying again at once is no use."""
@@ -63,6 +75,8 @@ class News(Enum):
     """The same, and with it the quota lets everybody in."""
     FAILED = "failed"
     """No good: an error of the server's own, an answer cut short or too late."""
+    UNSURE = "unsure"
+    """Perhaps everybody's business: somebody else was served not long ago."""
     SHUT = "shut"
     """Throttled, or nobody answered the door: everybody's business."""
     LOST = "lost"
@@ -74,11 +88,13 @@ TRANSITIONS: Final[Mapping[tuple[State, News], State]] = {
     (State.RETURNING, News.SERVED): State.RETURNING,
     (State.RETURNING, News.SERVED_ALL): State.OPEN,
     (State.RETURNING, News.FAILED): State.RETURNING,
+    (State.RETURNING, News.UNSURE): State.RETURNING,
     (State.RETURNING, News.SHUT): State.PAUSED,
     (State.RETURNING, News.LOST): State.RETURNING,
     (State.OPEN, News.LEFT): State.OPEN,
     (State.OPEN, News.SERVED): State.OPEN,
     (State.OPEN, News.FAILED): State.OPEN,
+    (State.OPEN, News.UNSURE): State.OPEN,
     (State.OPEN, News.SHUT): State.PAUSED,
     (State.OPEN, News.LOST): State.OPEN,
     (State.PAUSED, News.LEFT): State.KNOCKING,
@@ -88,8 +104,8 @@ TRANSITIONS: Final[Mapping[tuple[State, News], State]] = {
     (State.KNOCKING, News.SHUT): State.PAUSED,
     (State.KNOCKING, News.LOST): State.PAUSED,
 }
-"""What is not here cannot happen: nobody leaves while one knocks, and nobody with a new ticket is under way
-in a pause."""
+"""What is not here cannot happen: nobody leaves while one knocks, nobody with a new ticket is under way in a
+pause, and a knock leaves no doubt."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -108,6 +124,9 @@ class Door:
     _under_way: int = 0
     """Of this epoch."""
     _opens_s: float = 0.0
+    """Not before then, be it a pause or a breath."""
+    _trust: int = 1
+    _breathed_s: float = 0.0
     _failed_knocks: int = 0
     _outage_since_s: float | None = None
     _longest_asked_s: float = 0.0
@@ -115,22 +134,21 @@ class Door:
 
     def blocked_s(self, now_s: float) -> float | None:
         """None: go. Else how long nobody goes; infinite where only news can tell."""
+        if now_s < self._opens_s:
+            return self._opens_s - now_s
         match self.state:
-            case State.OPEN:
+            case State.OPEN | State.PAUSED:
                 return None
             case State.RETURNING:
                 return None if self._under_way < self._quota else inf
-            case State.PAUSED:
-                return None if now_s >= self._opens_s else self._opens_s - now_s
             case State.KNOCKING:
                 return inf
 
     def leave(self, now_s: float) -> int | None:
         """A ticket, or None where the door has shut or somebody was faster."""
-        if self.state is not State.OPEN:
-            if self.blocked_s(now_s) is not None:
-                return None
-            self._become(News.LEFT)
+        if self.blocked_s(now_s) is not None:
+            return None
+        self._become(News.LEFT)
         self._under_way += 1
         return self._epoch
 
@@ -139,6 +157,7 @@ class Door:
         if ticket != self._epoch:
             return
         self._under_way -= 1
+        self._trust = min(TRUST, self._trust + 1)
         if self.state is State.OPEN:
             return
         self._failed_knocks = 0
@@ -155,6 +174,19 @@ class Door:
         if self.state is State.KNOCKING:
             return self._pause(News.FAILED, now_s, None)
         self._become(News.FAILED)
+        return None
+
+    def unsure(self, ticket: int, now_s: float) -> float | None:
+        """How long everybody waits from now on; None where the request alone is concerned."""
+        if ticket != self._epoch:
+            return None
+        self._trust -= 1
+        if self._trust <= 0 or self.state is State.KNOCKING:
+            return self._pause(News.SHUT, now_s, None)
+        self._under_way -= 1
+        self._become(News.UNSURE)
+        breath_s = min(BREATH * (now_s - self._breathed_s), self.rng.uniform(0.0, MAX_BREATH_S))
+        self._breathed_s = self._opens_s = max(self._opens_s, now_s + breath_s)
         return None
 
     def shut(self, ticket: int, now_s: float, asked_s: float | None) -> float | None:
@@ -191,6 +223,7 @@ class Door:
             wait_s = full_jitter(self._failed_knocks + 1, self.rng)
         self._become(news)
         self._epoch += 1
+        self._trust = 1
         self._quota = 1
         self._under_way = 0
         self._opens_s = now_s + wait_s
@@ -216,15 +249,25 @@ class Gate(Generic[Q, A]):
     async def send(self, ask: Q) -> A:
         ticket = await self._leave()
         door = self._door
+        left_s = self._clock.monotonic()
+        self._pace.left(left_s)
         given_up = door.given_up
         try:
             answer = await self._inner.send(ask)
         except (Throttled, ConnectFailed) as error:
             # A failed knock tells how long the server is out, not how fast it may be asked.
             knocked = door.state is State.KNOCKING
-            wait_s = door.shut(ticket, self._clock.monotonic(), error.retry_after_s)
-            if wait_s is not None and not knocked and isinstance(error, Throttled):
-                self._pace.throttled(self._clock.monotonic())
+            now_s = self._clock.monotonic()
+            if isinstance(error, Throttled) and error.may_be_chance:
+                wait_s = door.unsure(ticket, now_s)
+                if not knocked:
+                    self._pace.unsure(left_s, now_s)
+                if wait_s is not None:
+                    self._pace.paused(wait_s)
+            else:
+                wait_s = door.shut(ticket, now_s, error.retry_after_s)
+                if wait_s is not None and not knocked and isinstance(error, Throttled):
+                    self._pace.throttled(now_s)
             self._pause_began(wait_s, error)
             if door.given_up != given_up:
                 raise self._outlived() from None
@@ -245,6 +288,7 @@ class Gate(Generic[Q, A]):
             self._pace.answered(self._clock.monotonic())
             return answer
         finally:
+            self._pace.came_back(left_s, self._clock.monotonic())
             if self._waiting:
                 self._news.set()
                 self._news = anyio.Event()
@@ -252,8 +296,7 @@ class Gate(Generic[Q, A]):
     async def _leave(self) -> int:
         door, clock = self._door, self._clock
         while True:
-            if door.state is not State.OPEN:
-                await self._admitted()
+            await self._admitted()
             await self._pace.turn()
             # No await from here to the request: whoever finds the door open now does not knock during a
             # pause.

@@ -10,7 +10,9 @@ from typing import Final, Generic, Protocol
 import anyio
 from aiolimiter import AsyncLimiter
 
+from harvester.transport.clock import Clock
 from harvester.transport.layer import A, Layer, Q
+from harvester.transport.spacing import Spacing
 
 LATENESS_S: Final = 0.002
 """What timers and a busy loop lose is made up as far as this: without it 200 requests a second become 182
@@ -18,8 +20,9 @@ LATENESS_S: Final = 0.002
 bucket holds two do not notice."""
 SLOWER: Final = 0.95
 MAX_STEPS_DOWN: Final = 8
-"""To 0.95^8 = 66 % of the rate: a server with a bucket of one counts each millisecond of jitter as too
-early."""
+"""To 0.95^8 = 66 % of the rate, where the server allows less than the job says."""
+ALONE_S: Final = 20.0
+"""A single 429 in so long comes from a machine that was busy for a moment, and no lower rate prevents it."""
 STEP_UP_AFTER_S: Final = 60.0
 """Without a 429 for so long, a step back up: one more 429 a minute is the price where it was the limit."""
 
@@ -37,6 +40,8 @@ class Concurrency(Generic[Q, A]):
 
 
 class Pace(Protocol):
+    """What the gate asks for turns, and tells what became of the requests that had one."""
+
     @property
     def learned_rate(self) -> float | None:
         """Requests per second that the server was found to bear; None where that was not learned."""
@@ -46,48 +51,87 @@ class Pace(Protocol):
         """Comes back when the next request may leave."""
         ...
 
+    def left(self, now_s: float, /) -> None:
+        """Right after its turn. Where nobody leaves then, nothing is said, and the turn is lost."""
+        ...
+
+    def came_back(self, left_s: float, now_s: float, /) -> None:
+        """What left then is not under way any more, whatever became of it."""
+        ...
+
     def answered(self, now_s: float, /) -> None: ...
 
-    def throttled(self, now_s: float, /) -> None: ...
+    def throttled(self, now_s: float, /) -> None:
+        """The server asked everybody to wait."""
+        ...
+
+    def unsure(self, left_s: float, now_s: float, /) -> None:
+        """An answer that may mean too many requests, or nothing of the kind."""
+        ...
+
+    def paused(self, wait_s: float, /) -> None:
+        """Everybody waits so long from now on, for too many of those answers."""
+        ...
 
 
 class Steady:
     """The rate that the job names, evenly spaced: servers that count strictly answer a burst with 429s.
 
-    One who throttles all the same gets a little less, and no two requests closer than that."""
+    One who throttles all the same gets strict distances first, then a little less."""
 
-    def __init__(self, requests_per_second: float) -> None:
+    def __init__(self, requests_per_second: float, clock: Clock) -> None:
         self._rate = requests_per_second
+        self._clock = clock
+        self._spacing = Spacing()
         self._steps_down = 0
         self._step_up_s = float("inf")
-        self._limiter = AsyncLimiter(
-            1 + requests_per_second * LATENESS_S, 1 / requests_per_second + LATENESS_S
-        )
-        self._is_fresh = False
-        """Whether the limiter is new and full: what left before it came counts for it too."""
+        self._throttled_s = float("-inf")
         self._queue = anyio.Lock(fast_acquire=True)
+        self._limiter = self._a_limiter()
 
     @property
     def learned_rate(self) -> None:
         return None
 
     async def turn(self) -> None:
+        clock, spacing = self._clock, self._spacing
         async with self._queue:
             # One waits at the limiter: more would leave an old one beside those who leave the new one.
-            if self._is_fresh:
-                self._is_fresh = False
-                await self._limiter.acquire()
             await self._limiter.acquire()
+            while (wait_s := spacing.wait_s(clock.monotonic(), per_s=self._per_s)) > 0:
+                await clock.sleep(wait_s)
+
+    def left(self, now_s: float, /) -> None:
+        self._spacing.left(now_s, per_s=self._per_s)
+
+    def came_back(self, left_s: float, now_s: float, /) -> None:
+        self._spacing.came_back(left_s, now_s)
 
     def answered(self, now_s: float, /) -> None:
+        self._spacing.answered()
         if now_s >= self._step_up_s:
             self._step(-1, now_s)
 
     def throttled(self, now_s: float, /) -> None:
-        self._step(+1, now_s)
+        again = now_s - self._throttled_s < ALONE_S
+        self._throttled_s = now_s
+        if not self._spacing.throttled(per_s=self._per_s) and again:
+            self._step(+1, now_s)
+
+    def unsure(self, left_s: float, now_s: float, /) -> None:
+        """Whoever names a rate is believed."""
+
+    def paused(self, wait_s: float, /) -> None:
+        pass
+
+    @property
+    def _per_s(self) -> float:
+        return float(self._rate * SLOWER**self._steps_down)
 
     def _step(self, by: int, now_s: float) -> None:
         self._steps_down = min(max(self._steps_down + by, 0), MAX_STEPS_DOWN)
         self._step_up_s = now_s + STEP_UP_AFTER_S if self._steps_down else float("inf")
-        self._limiter = AsyncLimiter(1, 1 / (self._rate * SLOWER**self._steps_down))
-        self._is_fresh = True
+        self._limiter = self._a_limiter()
+
+    def _a_limiter(self) -> AsyncLimiter:
+        return AsyncLimiter(1 + self._per_s * LATENESS_S, 1 / self._per_s + LATENESS_S)

@@ -25,7 +25,7 @@ from typing import Final, Generic
 
 from harvester.errors import ConnectFailed, Throttled, TransientError
 from harvester.events import Emit, RequestFailed
-from harvester.transport.backoff import full_jitter
+from harvester.transport.backoff import HICCUP_BASE_S, full_jitter
 from harvester.transport.clock import Clock
 from harvester.transport.gate import OutageOutlived
 from harvester.transport.layer import A, Layer, Q
@@ -149,6 +149,12 @@ class Retry(Generic[Q, A]):
         attempts = patience.attempts
         if patience.is_over(error, now_s, good=self._good, alone=self._under_way == 1):
             return None
-        if patience.attempts == attempts:
+        if isinstance(error, Throttled) and error.may_be_chance:
+            # Where the gate has its doubts and lets the others go on, this one waits alone: little at first,
+            # and all its attempts together as long as ever.
+            wait_s = full_jitter(max(1, 2 * patience.attempts - 1), self._rng, base_s=HICCUP_BASE_S)
+        elif patience.attempts == attempts:
             return 0.0  # the gate knows how long
-        return max(full_jitter(patience.attempts, self._rng), self._budget.draw(now_s))
+        else:
+            wait_s = full_jitter(patience.attempts, self._rng)
+        return max(wait_s, self._budget.draw(now_s)) if patience.attempts > attempts else wait_s

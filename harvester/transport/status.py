@@ -6,7 +6,7 @@
     401                         Unauthorized    Refused, unless a new token comes (see auth)
     403                         Refused
     408                         ServerFailed    it gave up on us; may have been busy
-    429, 503                    Throttled
+    429, 503                    Throttled       a 503 without Retry-After perhaps by chance
     other 4xx                   Rejected
     other 5xx                   ServerFailed
     4xx, 5xx with Retry-After   Throttled       but 401 and 403, which waiting does not cure
@@ -64,7 +64,11 @@ def failure(status: int, headers: Mapping[str, str], *, what: str, now: datetime
     if status == 429 and asked_s is None:
         asked_s = _reset_s(headers, now)
     if status in (429, 503) or asked_s is not None:
-        return Throttled(f"{what}: {status}{_asks(asked_s)}", retry_after_s=_capped(asked_s))
+        return Throttled(
+            f"{what}: {status}{_asks(asked_s)}",
+            retry_after_s=_capped(asked_s),
+            may_be_chance=status == 503 and asked_s is None,
+        )
     if status == 408 or 500 <= status < 600:
         return ServerFailed(f"{what}: {status}, the server failed")
     return Rejected(f"{what}: {status}, the server does not accept this request", status_code=status)

@@ -15,6 +15,7 @@ from statistics import median
 from tests.benchmarks.checks import Digests, Wrong
 from tests.benchmarks.contestants import Contestant, Runs, Workshop
 from tests.benchmarks.measure import clean, tail
+from tests.benchmarks.rate import CELLS, JUDGED_S, measured_in_turn
 from tests.benchmarks.server import Server, serving
 
 EMPTY_START = datetime(2022, 1, 1, tzinfo=UTC)
@@ -305,10 +306,37 @@ def empty(order: Order) -> list[Report]:
     return [report]
 
 
+def rate(order: Order) -> list[Report]:
+    """Of a server's R requests a second with burst b: how many are used, and how many answers are 429."""
+    cells = [cell for cell in CELLS if not order.only or any(word in cell.name for word in order.only)]
+    runs = order.folder / "runs"
+    shutil.rmtree(runs, ignore_errors=True)
+    runs.mkdir()
+    report = Report(
+        section="rate",
+        title=f"a server that allows R requests a second with a burst of b, {JUDGED_S * order.scale:g} s",
+        rows=[],
+        counted=[("", "used", "goal", "429", "goal", "429s in the first 30 s")],
+    )
+    for found in measured_in_turn(cells, runs, scale=order.scale):
+        cell = found.cell
+        row = [cell.name, f"{found.used:.1%}", f"{cell.least_used:.0%}"]
+        row += [f"{found.refused:.2%}", f"{cell.most_refused:.1%}"]
+        report.counted.append((*row, "" if cell.is_told else f"{found.refused_before}"))
+        order.say(f"  {', '.join(row)}")
+        report.goals += [
+            Goal(what=f"{cell.name}: used", found=found.used, limit=cell.least_used, at_least=True),
+            Goal(what=f"{cell.name}: 429", found=found.refused, limit=cell.most_refused),
+        ]
+    shutil.rmtree(runs, ignore_errors=True)
+    return [report]
+
+
 SECTIONS: dict[str, Callable[[Order], list[Report]]] = {
     "month": month,
     "latency": latency,
     "memory": memory,
     "killed": killed,
     "empty": empty,
+    "rate": rate,
 }

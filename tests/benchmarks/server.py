@@ -31,9 +31,13 @@ class Server:
         told: dict[str, Any] = orjson.loads(self._asked("stats"))
         return told
 
+    def requests(self) -> list[dict[str, Any]]:
+        """The server's log since the last `reset`, in the order in which they came."""
+        return [orjson.loads(line) for line in self._asked("requests").splitlines()]
+
     def bodies(self) -> list[bytes]:
         """The requests since the last `reset`, as bodies, in the order of their windows."""
-        entries = [orjson.loads(line) for line in self._asked("requests").splitlines()]
+        entries = self.requests()
         entries.sort(key=lambda entry: (entry["start_us"], entry["offset"]))
         return [
             orjson.dumps(
