@@ -4,7 +4,7 @@ from math import inf
 
 import pytest
 
-from harvester.transport.spacing import FAST_PER_S, MAX_SAVED_S, MAX_SHARE, SHARE, SOON, Spacing
+from harvester.transport.spacing import FAST_PER_S, LEAST_S, MAX_SAVED_S, MAX_SHARE, SHARE, SOON, Spacing
 
 PER_S = 10.0
 EACH_S = 1 / PER_S
@@ -27,7 +27,7 @@ def test_the_first_leaves_at_once() -> None:
 
 def test_a_strict_server_gets_its_distance_and_another_has_one_token_to_spare() -> None:
     strict, last_s = a_spacing()
-    assert strict.wait_s(last_s + QUICK_S, per_s=PER_S) == pytest.approx(EACH_S - QUICK_S)
+    assert strict.wait_s(last_s + QUICK_S, per_s=PER_S) == pytest.approx(EACH_S - QUICK_S + LEAST_S)
     other, last_s = a_spacing(strict=False)
     assert other.wait_s(last_s + QUICK_S, per_s=PER_S) == 0
     other.left(last_s + QUICK_S, per_s=PER_S)

@@ -88,6 +88,9 @@ class Steady:
         self._throttled_s = float("-inf")
         self._queue = anyio.Lock(fast_acquire=True)
         self._limiter = self._a_limiter()
+        self._is_fresh = False
+        """Whether the limiter is new and lets one through at once: what left before it came counts for it
+        too."""
 
     @property
     def learned_rate(self) -> None:
@@ -97,9 +100,16 @@ class Steady:
         clock, spacing = self._clock, self._spacing
         async with self._queue:
             # One waits at the limiter: more would leave an old one beside those who leave the new one.
+            if self._is_fresh:
+                await self._fill()
             await self._limiter.acquire()
+            is_held = False
             while (wait_s := spacing.wait_s(clock.monotonic(), per_s=self._per_s)) > 0:
+                is_held = True
                 await clock.sleep(wait_s)
+            if is_held:  # it counted an earlier moment, and would let the next one follow too soon
+                self._limiter = self._a_limiter()
+                await self._fill()
 
     def left(self, now_s: float, /) -> None:
         self._spacing.left(now_s, per_s=self._per_s)
@@ -128,10 +138,15 @@ class Steady:
     def _per_s(self) -> float:
         return float(self._rate * SLOWER**self._steps_down)
 
+    async def _fill(self) -> None:
+        self._is_fresh = False
+        await self._limiter.acquire(self._limiter.max_rate)
+
     def _step(self, by: int, now_s: float) -> None:
         self._steps_down = min(max(self._steps_down + by, 0), MAX_STEPS_DOWN)
         self._step_up_s = now_s + STEP_UP_AFTER_S if self._steps_down else float("inf")
         self._limiter = self._a_limiter()
+        self._is_fresh = True
 
     def _a_limiter(self) -> AsyncLimiter:
         return AsyncLimiter(1 + self._per_s * LATENESS_S, 1 / self._per_s + LATENESS_S)

@@ -25,6 +25,8 @@ MAX_SAVED_S: Final = 0.25
 """What a busy machine may lose at a time, and then all is well again."""
 FORGETS: Final = 0.01
 """The quickest answer counts a hundredth less with each that is slower: routes and servers change."""
+LEAST_S: Final = 0.0002
+"""By which strict distances are kept wider at least: no two clocks agree to the last digit."""
 USUAL: Final = 0.02
 """How much one answer says about how late they usually are, by which a request may still come too early."""
 SOON: Final = 25
@@ -63,7 +65,7 @@ class Spacing:
         """Until the next may leave, as far as is known now; 0 where it may."""
         each_s = 1 / per_s
         if self.is_strict and per_s <= FAST_PER_S:
-            spare_s = -min(self._usual_s, each_s / 8)
+            spare_s = -min(max(self._usual_s, LEAST_S), each_s / 8)
         else:
             spare_s = each_s - min(self._usual_s, each_s / 3)
         even_s, late_s = self._evenly_s, self._lately_s
