@@ -27,19 +27,28 @@
 
 The class answers "try again?" (is it a TransientError) and "which exit code?". Nobody searches a message's
 text. A message says what happened, to which window or file, and what to do next; it never holds a token or
-a body.
+a body. Whatever it quotes, it is one line that can be printed, and no longer than `LONGEST_MESSAGE`: each
+error sees to that as it is made, so nobody who builds one or tells one has to.
 """
 
 from typing import ClassVar
+
+from harvester.printable import printable
 
 EXIT_COMPLETE = 0
 EXIT_TIME_BUDGET = 10
 EXIT_INTERRUPTED = 75
 
+LONGEST_MESSAGE = 4000
+"""Characters: ten findings with a path each fit in, and a server's answer does not."""
+
 
 class HarvesterError(Exception):
     exit_code: ClassVar[int] = 1
     status: ClassVar[str] = "error"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message, LONGEST_MESSAGE))
 
 
 class ConfigError(HarvesterError):

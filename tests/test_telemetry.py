@@ -6,17 +6,19 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
 import pytest
 
 from harvester import events
+from harvester.printable import printable
 from harvester.telemetry import Counters, Telemetry, duration, listening
 from harvester.telemetry.counters import Recent
-from harvester.telemetry.log import LEVELS, Foreign, Log, briefly, name, printable
+from harvester.telemetry.log import LEVELS, Foreign, Log, briefly, name
 from harvester.telemetry.writer import Writer
+from harvester.transport.blot import Blotter
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -54,10 +56,10 @@ def page() -> events.PageFetched:
 
 
 def lines_of(
-    *said: events.Event, level: int = logging.DEBUG, secrets: tuple[str, ...] = ()
+    *said: events.Event, level: int = logging.DEBUG, blot: Callable[[str], str] = str
 ) -> list[dict[str, Any]]:
     lines: list[str] = []
-    log = Log(lines.append, json=True, level=level, clock=lambda: NOW, secrets=secrets)
+    log = Log(lines.append, json=True, level=level, clock=lambda: NOW, blot=blot)
     for event in said:
         log(event)
     return [json.loads(line) for line in lines]
@@ -122,7 +124,7 @@ def test_a_line_of_text_keeps_brackets_and_is_one_line() -> None:
 
 
 def test_a_token_in_a_message_is_blotted_out() -> None:
-    (line,) = lines_of(failed_request(detail="sent apikey s3cret"), secrets=("s3cret", ""))
+    (line,) = lines_of(failed_request(detail="sent apikey s3cret"), blot=Blotter("s3cret", "").text)
     assert line["detail"] == "sent apikey ***"
 
 

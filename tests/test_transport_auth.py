@@ -12,6 +12,7 @@ from harvester.errors import ConfigError, Refused, ServerFailed, SourceError
 from harvester.events import Event, TokenRejected
 from harvester.transport import LOOP_CLOCK, TransportSettings
 from harvester.transport.auth import REREAD_S, Auth, Secret, read_token
+from harvester.transport.blot import Blotter
 from harvester.transport.status import Unauthorized
 from tests.virtual_time import run
 
@@ -52,7 +53,9 @@ def auth(
     environ: Mapping[str, str] | None = None,
 ) -> Auth[str]:
     emit = (lambda event: None) if events is None else events.append
-    return Auth(server, given, environ=environ or {"TOKEN": "old"}, emit=emit, clock=LOOP_CLOCK)
+    return Auth(
+        server, given, environ=environ or {"TOKEN": "old"}, emit=emit, clock=LOOP_CLOCK, blotter=Blotter()
+    )
 
 
 # --- where it comes from
@@ -77,7 +80,12 @@ def test_each_scheme_has_its_header(scheme: str, header: tuple[str, str] | None)
 
     async def main() -> None:
         layer = Auth[str](
-            Echo(), settings(auth=scheme), environ={"TOKEN": "old"}, emit=lambda e: None, clock=LOOP_CLOCK
+            Echo(),
+            settings(auth=scheme),
+            environ={"TOKEN": "old"},
+            emit=lambda e: None,
+            clock=LOOP_CLOCK,
+            blotter=Blotter(),
         )
         await layer.send(ASK)
 

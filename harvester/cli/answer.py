@@ -8,7 +8,8 @@ from datetime import date, datetime
 from typing import Any
 
 from harvester.cli.streams import say
-from harvester.telemetry.log import briefly, printable, utc
+from harvester.printable import printable
+from harvester.telemetry.log import briefly, utc
 
 _BOLD, _DIM, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[0m"
 

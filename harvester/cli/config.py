@@ -2,12 +2,13 @@
 
 import json
 import os
+import re
 from argparse import ArgumentParser, Namespace
 from datetime import UTC, date, datetime
 from typing import Any
 
 from harvester import config
-from harvester.cli import answer, job_flags
+from harvester.cli import answer, job_flags, suspects
 from harvester.cli.streams import say
 from harvester.config import Config
 from harvester.errors import ConfigError
@@ -29,6 +30,7 @@ Token and key themselves are never shown, only whether there is one.
 
 
 _NAMES_OF_SECRETS = ("source.token_env", "output.pseudonym_key_env")
+_FILES_OF_SECRETS = ("source.token_file", "output.pseudonym_key_file")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -70,7 +72,7 @@ def token_state(asked: Config) -> str:
     try:
         config.token_of(asked, os.environ)
     except ConfigError as error:
-        return f"missing; {str(error).partition(': source.')[2].partition(': ')[2]}"
+        return _missing(asked, error)
     return "is there"
 
 
@@ -81,14 +83,22 @@ def key_state(asked: Config) -> str:
     try:
         config.key_of(asked, os.environ)
     except ConfigError as error:
-        return f"missing; {str(error).partition(': output.')[2].partition(': ')[2]}"
+        return _missing(asked, error)
     return "is there"
 
 
+def _missing(asked: Config, error: ConfigError) -> str:
+    files = [str(asked.value(key)) for key in _FILES_OF_SECRETS if asked.value(key)]
+    told = suspects.told(str(error), files, {})
+    return f"missing; {re.split(': (?:source|output)[.][a-z_]+: ', told, maxsplit=1)[-1]}"
+
+
 def value_of(key: str, value: Any) -> Any:
-    """What stands where the name of a secret's variable belongs may be the secret itself."""
+    """What stands where the name of a secret's variable or file belongs may be the secret itself."""
     if key in _NAMES_OF_SECRETS and value is not None and value not in os.environ and not value.isupper():
         return "(not shown: no such variable is set)"
+    if key in _FILES_OF_SECRETS and value is not None and suspects.looks_secret(value):
+        return "(not shown: there is no such file)"
     return value
 
 

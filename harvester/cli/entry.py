@@ -10,8 +10,9 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
+from typing import NoReturn
 
-from harvester.cli import signals, streams
+from harvester.cli import signals, streams, suspects
 from harvester.cli.commands import COMMANDS, LATER, first_page
 from harvester.errors import EXIT_INTERRUPTED, ConfigError, HarvesterError
 
@@ -47,6 +48,9 @@ def _ended(words: list[str], *, is_embedded: bool) -> int:
             signals.ignore()
         streams.talk("harvester: interrupted")
         return _without_a_harvest("interrupted", EXIT_INTERRUPTED) if is_run else EXIT_INTERRUPTED
+    except ConfigError as error:
+        streams.talk(f"harvester: error: {suspects.told(str(error), words, os.environ)}")
+        return error.exit_code
     except HarvesterError as error:
         streams.talk(f"harvester: error: {error}")
         return error.exit_code
@@ -106,7 +110,7 @@ def _command(words: list[str]) -> int:
         return 0
     if name in COMMANDS:
         module = import_module(COMMANDS[name].module)
-        parser = ArgumentParser(
+        parser = _Parser(
             prog=f"harvester {name}",
             description=COMMANDS[name].about,
             allow_abbrev=False,
@@ -133,6 +137,13 @@ def _unknown(name: str) -> str:
     if name.endswith(".toml"):
         hint = f"did you mean `harvester run {name}`?"
     return f"{name!r}: there is no such command; {hint}"
+
+
+class _Parser(ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """argparse repeats the words that it does not understand."""
+        streams.talk(self.format_usage(), end="")
+        raise ConfigError(f"{self.prog.partition(' ')[2]}: {message}; `{self.prog} --help` tells more")
 
 
 class _Formatter(RawDescriptionHelpFormatter):

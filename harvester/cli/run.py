@@ -6,6 +6,8 @@ import os
 import sys
 import traceback
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
@@ -21,6 +23,7 @@ from harvester.events import RunEnded
 from harvester.job import Job, Outcome
 from harvester.scheduler import Harvest
 from harvester.telemetry import Telemetry, duration, listening
+from harvester.transport.blot import Blotter
 
 EXAMPLES = """\
 examples:
@@ -86,17 +89,12 @@ def run(args: Namespace) -> int:
     asked = job_flags.config_of(args)
     now = datetime.now(UTC)
     job = config.job_of(asked, now=now)
-    token = config.token_of(asked, os.environ)
+    secrets = (config.token_of(asked, os.environ), config.key_of(asked, os.environ))
     if args.summary is not None:
         summaries.check(args.summary)
     open_files.allow(job.transport.concurrency)
     obeyed = signals.obeyed()
-    with listening(
-        stream=_own_stderr(),
-        format=args.log_format,
-        verbosity=-1 if args.quiet else args.verbose,
-        secrets=[secret for secret in (token, config.key_of(asked, os.environ)) if secret],
-    ) as telemetry:
+    with _listening(args, Blotter(*filter(None, secrets))) as telemetry:
         if job.span.end > now:
             hint = "what is written later is not in it; run again when it is over"
             telemetry.note(logging.WARNING, "span_is_not_over", end=job.span.end, hint=hint)
@@ -123,6 +121,18 @@ def _refuse_what_is_later(args: Namespace) -> None:
         raise ConfigError("--part: not available in this version; one run harvests the whole span")
     if args.engine != "local":
         raise ConfigError(f"--engine: not available in this version: {args.engine}; use --engine local")
+
+
+@contextmanager
+def _listening(args: Namespace, blotter: Blotter) -> Iterator[Telemetry]:
+    stream = _own_stderr()
+    verbosity = -1 if args.quiet else args.verbose
+    with listening(
+        stream=stream, format=args.log_format, verbosity=verbosity, blot=blotter.text
+    ) as telemetry:
+        yield telemetry
+    if stream is not sys.stderr and not telemetry.is_stuck:  # else closing it would wait for the reader
+        stream.close()
 
 
 def _own_stderr() -> TextIO:

@@ -18,7 +18,7 @@ from harvester.cli import answer, out_argument
 from harvester.cli.streams import say, talk
 from harvester.errors import ConfigError, VerificationFailed
 from harvester.job import Job
-from harvester.telemetry.log import printable
+from harvester.printable import printable
 from harvester.verify import Verdict, verify
 from harvester.verify_source import KINDS, SourceVerdict, verify_source
 

@@ -7,16 +7,16 @@ Listeners neither raise nor block: lines leave by a thread, and the bar reads th
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, TextIO
 
 from harvester import events
 from harvester.telemetry.counters import Counters, duration
-from harvester.telemetry.log import Foreign, Log, printable
+from harvester.telemetry.log import Foreign, Log
 from harvester.telemetry.writer import Writer
 
-__all__ = ["Counters", "Telemetry", "duration", "listening", "printable"]
+__all__ = ["Counters", "Telemetry", "duration", "listening"]
 
 
 class Telemetry:
@@ -24,14 +24,20 @@ class Telemetry:
     summary.
     """
 
-    def __init__(self, counters: Counters, log: Log, *, on_terminal: bool) -> None:
+    def __init__(self, counters: Counters, log: Log, writer: Writer, *, on_terminal: bool) -> None:
         self.counters = counters
+        self._writer = writer
         self.on_terminal = on_terminal
         self._log = log
 
     def emit(self, event: events.Event) -> None:
         self.counters(event)
         self._log(event)
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether a line is still on its way into the stream, after all has ended: nobody reads there."""
+        return self._writer.is_at_work
 
     def note(self, level: int, event: str, /, **keys: Any) -> None:
         self._log.note(level, event, **keys)
@@ -58,7 +64,7 @@ def listening(
     format: str = "auto",
     verbosity: int = 0,
     environ: Mapping[str, str] = os.environ,
-    secrets: Sequence[str] = (),
+    blot: Callable[[str], str] = str,
 ) -> Iterator[Telemetry]:
     counters = Counters()
     console = wants_console(format, stream, environ)
@@ -77,10 +83,10 @@ def listening(
             json=not console,
             level=level_of(verbosity, with_bar=with_bar),
             colors=console and terminal and not environ.get("NO_COLOR"),
-            secrets=secrets,
+            blot=blot,
         )
         stack.enter_context(_foreign_lines(log))
-        yield Telemetry(counters, log, on_terminal=console and terminal)
+        yield Telemetry(counters, log, writer, on_terminal=console and terminal)
 
 
 def _is_terminal(stream: TextIO, environ: Mapping[str, str]) -> bool:

@@ -1,15 +1,14 @@
 """The log: every event becomes one line, an event name plus keys, the same keys everywhere.
 
-JSON lines for machines, aligned text for people. A value is bounded in length and its control characters are
-escaped: what a server sends may end up in an error's text, and must neither flood the log nor move the
-cursor. Tokens and bodies never get here: events do not carry them, and `secrets` are blotted out of what
-somebody else's library has to say.
+JSON lines for machines, aligned text for people. A value is bounded in length and printable: what is in a
+record may end up in an event, and must neither flood the log nor move the cursor. Tokens and bodies never get
+here: events do not carry them, and `blot` takes them out of what somebody else's library has to say.
 """
 
 import dataclasses
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -17,10 +16,9 @@ from typing import Any
 import orjson
 
 from harvester import events
+from harvester.printable import LONGEST, printable
 
 Line = dict[str, Any]
-LONGEST_VALUE = 500
-"""Characters of a logged text; an error's message is shorter, a stack trace has its own bound."""
 LONGEST_TRACE = 20_000
 
 LEVELS: Mapping[type[events.Event], int] = {
@@ -53,21 +51,6 @@ _NAMES: Mapping[int, str] = {
     level: logging.getLevelName(level).lower()
     for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)
 }
-
-_UNPRINTABLE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u2028\u2029"  # control characters and the two line ends that JSON does not know
-    "\u200e\u200f\u202a-\u202e\u2066-\u2069"  # what turns the direction of the text around
-    "\ud800-\udfff]"  # halves of a character
-)
-
-
-def printable(text: str, longest: int = LONGEST_VALUE) -> str:
-    """`text` on one line, control characters as escapes, cut after `longest` characters with the rest
-    counted.
-    """
-    cut = text[:longest]
-    shown = _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), cut)
-    return shown if len(text) <= longest else f"{shown}... ({len(text) - longest} more)"
 
 
 def utc(time: datetime) -> str:
@@ -113,9 +96,9 @@ class Log:
         level: int = logging.INFO,
         colors: bool = False,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        secrets: Sequence[str] = (),
+        blot: Callable[[str], str] = str,
     ) -> None:
-        self._secrets = [secret for secret in secrets if secret]
+        self._blot = blot
         self._clock = clock
         self._level = level
         self._json = json
@@ -154,10 +137,8 @@ class Log:
             case datetime():
                 return utc(value) if self._json else briefly(value)
             case _:
-                text = str(value)
-                for secret in self._secrets:
-                    text = text.replace(secret, "***")
-                return printable(text, LONGEST_TRACE if key == "trace" else LONGEST_VALUE)
+                text = self._blot(str(value))
+                return printable(text, LONGEST_TRACE if key == "trace" else LONGEST)
 
 
 class Foreign(logging.Handler):

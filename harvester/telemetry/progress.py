@@ -13,8 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from harvester.printable import printable
 from harvester.telemetry.counters import Counters, duration
-from harvester.telemetry.log import printable
 
 DRAWN_PER_S = 5
 """Fast enough to look alive, and 5 drawings a second cost 1 % of a core."""

@@ -58,6 +58,10 @@ class Writer:
         self._closing.set()
         self._thread.join(deadline_s)
 
+    @property
+    def is_at_work(self) -> bool:
+        return self._thread.is_alive()
+
     def _work(self) -> None:
         reader_is_there = True
         while lot := self._lot():

@@ -3,6 +3,7 @@
 From the outside in, as `stack` puts them together:
 
     Retry         tries again what is worth it, within each page's attempts and everybody's budget
+    Blot          what the server echoes of the token is told to nobody
     read          the caller's: asks become requests, answers become pages or BadPage
     Concurrency   so many under way
     Auth          the token, and a new one when it expires
@@ -19,6 +20,7 @@ from collections.abc import Callable, Mapping
 from harvester.dialects import Request
 from harvester.events import Emit
 from harvester.transport.auth import Auth
+from harvester.transport.blot import Blot, Blotter
 from harvester.transport.clock import LOOP_CLOCK, Clock, LoopClock
 from harvester.transport.gate import Door, Gate, OutageOutlived
 from harvester.transport.layer import A, Answer, Layer, Q
@@ -70,18 +72,23 @@ def stack(
     slots, attempts, outage_s = settings.concurrency, settings.max_attempts, settings.max_outage_s
     pace = pace or pace_of(settings, clock)
     door = Door(concurrency=slots, max_outage_s=outage_s, rng=rng)
+    blotter = Blotter()
     return Retry(
-        read(
-            Concurrency(
-                Auth(
-                    Gate(session, door, pace=pace, emit=emit, clock=clock),
-                    settings,
-                    environ=environ,
-                    emit=emit,
-                    clock=clock,
-                ),
-                slots,
-            )
+        Blot(
+            read(
+                Concurrency(
+                    Auth(
+                        Gate(session, door, pace=pace, emit=emit, clock=clock),
+                        settings,
+                        environ=environ,
+                        emit=emit,
+                        clock=clock,
+                        blotter=blotter,
+                    ),
+                    slots,
+                )
+            ),
+            blotter,
         ),
         max_attempts=attempts,
         max_outage_s=outage_s,

@@ -17,6 +17,7 @@ import anyio
 from harvester.dialects import Request
 from harvester.errors import ConfigError, Refused
 from harvester.events import Emit, TokenRejected
+from harvester.transport.blot import Blotter
 from harvester.transport.clock import Clock
 from harvester.transport.layer import A, Layer
 from harvester.transport.settings import TransportSettings
@@ -93,6 +94,7 @@ class Auth(Generic[A]):
         environ: Mapping[str, str],
         emit: Emit,
         clock: Clock,
+        blotter: Blotter,
     ) -> None:
         """Reads the token: ConfigError where there is none."""
         self._inner = inner
@@ -100,6 +102,7 @@ class Auth(Generic[A]):
         self._environ = environ
         self._emit = emit
         self._clock = clock
+        self._blotter = blotter
         self._header = self._header_of(read_token(settings, environ))
         self._worked = False
         self._refusal = ""
@@ -163,6 +166,7 @@ class Auth(Generic[A]):
     def _header_of(self, token: Secret | None) -> tuple[str, Secret] | None:
         if token is None:
             return None
+        self._blotter.learn(token)
         name, scheme = _HEADERS[self._settings.auth]
         return name, Secret(scheme + token)
 

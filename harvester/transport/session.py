@@ -37,6 +37,7 @@ from harvester.errors import (
 from harvester.events import Emit, RequestSent, nobody
 from harvester.transport import status
 from harvester.transport.auth import Secret
+from harvester.transport.blot import Blotter
 from harvester.transport.clock import LOOP_CLOCK, Clock
 from harvester.transport.decoding import ACCEPTED, FIRST_LOOK_BYTES, TooLarge, decode
 from harvester.transport.layer import Answer, Layer
@@ -103,6 +104,7 @@ class Session:
         self._clock = clock
         self._emit = emit
         self._server_clock = server_clock
+        self._blotter = Blotter()
         self._base = check_base_url(settings.base_url)
         self._tls = client_context(settings.ca_file) if self._base.scheme == "https" else None
         self._urls: dict[str, URL] = {}
@@ -145,10 +147,10 @@ class Session:
         failure: SourceError
         try:
             answer = await self._exchange(ask, what)
-            return replace(answer, headers=_blotted(answer.headers, ask))
+            return replace(answer, headers=self._blotted(answer.headers, ask))
         except SourceError as error:
             failure = error
-            failure.args = tuple(_blot(str(one), ask) for one in failure.args)
+            failure.args = tuple(self._blotted({"": str(error)}, ask).values())
         except aiohttp.ClientConnectorCertificateError as error:
             failure = self._untrusted(error, what)
         except (aiohttp.ClientError, OSError) as error:  # a TimeoutError is an OSError
@@ -217,6 +219,13 @@ class Session:
         undone = partial(decode, wire, encoding, max_bytes=max_bytes, what=what)
         return await anyio.to_thread.run_sync(undone, limiter=limiter)
 
+    def _blotted(self, told: Mapping[str, str], ask: Request) -> Mapping[str, str]:
+        """What a server repeats of the token goes no further: a header may come to be told to somebody."""
+        secrets = [value for _, value in ask.headers if isinstance(value, Secret)]
+        for secret in secrets:
+            self._blotter.learn(secret.rpartition(" ")[2])
+        return {name: self._blotter.text(value) for name, value in told.items()} if secrets else told
+
     def _url(self, ask: Request) -> URL:
         if ask.origin is not None and URL(ask.origin).origin() != self._base.origin():
             raise ContractBroken(
@@ -277,18 +286,6 @@ def _telling(emit: Emit) -> aiohttp.TraceConfig:
     trace.on_request_headers_sent.append(headers_sent)
     trace.on_request_chunk_sent.append(chunk_sent)
     return trace
-
-
-def _blotted(headers: Mapping[str, str], ask: Request) -> Mapping[str, str]:
-    """What a server repeats of the token goes no further: a header may come to be told to somebody."""
-    return {name: _blot(value, ask) for name, value in headers.items()} if ask.headers else headers
-
-
-def _blot(text: str, ask: Request) -> str:
-    for _, value in ask.headers:
-        if isinstance(value, Secret):
-            text = text.replace(value.rpartition(" ")[2], "***")
-    return text
 
 
 def _lower(headers: Mapping[str, str]) -> dict[str, str]:
