@@ -1,14 +1,16 @@
 """Shapes: the least one that holds all values, in whatever order and cut they are met."""
 
+import json
 from decimal import Decimal
 from functools import reduce
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester import shapes
-from harvester.shapes import NULL, Shape, join
+from harvester.shapes import EXACT_IN_DOUBLE, NULL, Shape, join, spelt
 
 scalars = st.sampled_from(
     [Shape(kind) for kind in ("null", "boolean", "integer", "long", "number", "timestamp", "string", "json")]
@@ -143,3 +145,42 @@ def test_a_whole_number_is_as_long_as_it_needs(least: int, most: int, shape: str
 )
 def test_only_an_instant_of_utc_is_a_timestamp(text: str, is_one: bool) -> None:
     assert shapes.is_timestamp(text) is is_one
+
+
+@pytest.mark.parametrize(
+    ("sent", "spelt_so"),
+    [
+        ("12.50", "12.5"),
+        ("1E2", "100"),
+        ("3.0", "3"),
+        ("-0", "0"),
+        ("-0.0", "-0.0"),
+        ("0.0000001", "1e-7"),
+        ("1e22", "1" + "0" * 22),
+        ("1e400", "1e400"),
+        ("1e2000000", "1e2000000"),
+        ("1e99999999999999999999", "1e99999999999999999999"),
+        ("9007199254740993", "9007199254740993"),
+        ("12345678901234567890123456789012345678901234.50", "12345678901234567890123456789012345678901234.5"),
+        ("1" + "0" * 5000, "1" + "0" * 5000),
+        ('"\\u0041\\/"', '"A/"'),
+        ('{"y":1.0,"x":[1e1,null,true,{}]}', '{"y":1,"x":[10,null,true,{}]}'),
+        ('"12.50"', '"12.50"'),
+    ],
+)
+def test_a_number_has_one_spelling_and_text_is_text(sent: str, spelt_so: str) -> None:
+    assert spelt(sent.encode()) == spelt_so
+    assert spelt(spelt_so.encode()) == spelt_so
+
+
+@given(st.one_of(st.floats(allow_nan=False, allow_infinity=False), st.integers(-(2**63), 2**63 - 1)))
+def test_a_number_is_spelt_alike_whether_it_comes_from_the_source_or_from_a_column(number: float) -> None:
+    """A column of doubles gives 3.0 where 3 was sent, one of decimals 3.00."""
+    sent = json.dumps(number)
+    exact = Decimal(sent)
+    assert spelt(sent.encode()) == spelt(msgspec.json.encode(number))
+    if not (exact.is_signed() and not exact):
+        assert spelt(f"{exact:f}0".encode() if "." in f"{exact:f}" else sent.encode()) == spelt(sent.encode())
+    if abs(exact) <= EXACT_IN_DOUBLE:
+        assert spelt(msgspec.json.encode(float(number))) == spelt(sent.encode())
+    assert Decimal(spelt(sent.encode())) == exact

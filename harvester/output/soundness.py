@@ -77,7 +77,8 @@ def _is_to_be_rebuilt(out: Path, what: str, *, force: bool = False) -> StorageEr
 
 
 def damages(disk: Disk, ledger: Ledger, *, thorough: bool) -> Iterator[Damage]:
-    """In the published shards, by their sizes; `thorough` reads each, and those that are staged too.
+    """In the published shards, and in the lines that are kept beside tables, by their sizes; `thorough` reads
+    each, and those that are staged too.
 
     Partitions that are known to be damaged already are passed over.
     """
@@ -85,7 +86,8 @@ def damages(disk: Disk, ledger: Ledger, *, thorough: bool) -> Iterator[Damage]:
     for build in ledger.published():
         if build.partition in known:
             continue
-        for receipt in build.receipts:
+        lines = [receipt.lines for receipt in build.receipts if receipt.lines]
+        for receipt in (*build.receipts, *lines):
             if what := _damage(disk, receipt, thorough=thorough):
                 yield Damage(path=receipt.path, partition=build.partition, detail=what)
     if thorough:

@@ -6,8 +6,8 @@ a column. Where records widen the shape, tables that were made before are made a
 and before the manifest, so that no manifest tells of two shapes.
 
 Lines are kept until the output is complete, those of a partition that is not whole for longer. Where a later
-span widens a column after that, tables are made of tables: equal values, of which numbers and instants in a
-column that has become text are spelt anew.
+span widens a column after that, tables are made of tables: equal bytes, but where instants or objects stand
+in a column that has become text, which are spelt anew.
 """
 
 import hashlib

@@ -16,6 +16,7 @@ from harvester.shapes.shape import (
     ordered,
     read_number,
 )
+from harvester.shapes.spelling import spelt
 
 __all__ = [
     "EMPTY",
@@ -34,4 +35,5 @@ __all__ = [
     "of_whole",
     "ordered",
     "read_number",
+    "spelt",
 ]

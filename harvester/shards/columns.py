@@ -156,7 +156,7 @@ def _member(value: Any, attribute: str, shape: Shape) -> Any:
 
 def _text(raw: msgspec.Raw) -> str | None:
     text = bytes(raw)
-    return None if text == b"null" else text.decode()
+    return None if text == b"null" else shapes.spelt(text)
 
 
 def _exact(value: Any) -> Decimal | int | None:

@@ -114,6 +114,7 @@ class Workshop:
         page_size: int = 1000,
         concurrency: int = 16,
         compression: str = "zstd",
+        file_format: str = "jsonl",
         before: Callable[[], None] = _nothing,
     ) -> Contestant:
         start, end = start or self.server.start, end or self.server.end
@@ -124,7 +125,7 @@ class Workshop:
         }
 
         def command(place: Path) -> list[str]:
-            output = {"url": str(place / "out"), "compression": compression}
+            output = {"url": str(place / "out"), "compression": compression, "format": file_format}
             (place / "job.toml").write_text(_toml({**job, "output": output}))
             return [sys.executable, "-m", "harvester", "run", str(place / "job.toml")]
 

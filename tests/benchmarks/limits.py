@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import median
 
 from tests.benchmarks.cheap import Records, serving_cheaply
+from tests.benchmarks.checks import Values
 from tests.benchmarks.contestants import Contestant, Runs, Workshop
 from tests.benchmarks.measure import Failed, clean
 from tests.benchmarks.sections import Goal, Order, Report
@@ -76,6 +77,30 @@ def pages(order: Order) -> list[Report]:
             goals=[
                 Goal(what="CPU a record with pages of 100 against 1000", found=found, limit=1.5),
                 Goal(what="peak MiB with pages of 100", found=runs[small.name].peak_mib, limit=90),
+            ],
+        )
+    ]
+
+
+def tables(order: Order) -> list[Report]:
+    """The month into Parquet and into zstd JSON Lines. Tables are read back and compared value by value."""
+    with order.workshop(records=100_000, end="2024-01-31") as shop:
+        lines, parquet = shop.harvester("zstd JSON Lines"), shop.harvester("Parquet", file_format="parquet")
+        values = Values(shop.server)
+        parquet = Contestant(name=parquet.name, command=parquet.command, check=values.check)
+        runs = shop.in_turn([lines, parquet], order.rounds)
+        records = shop.server.records
+    found = runs[parquet.name].cpu_against(runs[lines.name])
+    return [
+        Report(
+            section="tables",
+            title=f"{records:,} records of 3 KB in 30 days, hour windows",
+            rows=list(runs.values()),
+            units=dict.fromkeys(runs, records),
+            against=[lines.name],
+            goals=[
+                Goal(what="CPU of Parquet against zstd JSON Lines", found=found, limit=3),
+                Goal(what="peak MiB of Parquet", found=runs[parquet.name].peak_mib, limit=200),
             ],
         )
     ]
@@ -227,6 +252,7 @@ def _a_record(row: Runs, units: dict[str, int]) -> float:
 LIMITS: dict[str, Callable[[Order], list[Report]]] = {
     "compressed": compressed,
     "pages": pages,
+    "tables": tables,
     "growth": growth,
     "dense": dense,
     "start": start,
