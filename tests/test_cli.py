@@ -1,5 +1,6 @@
 """The command line: what it prints where, which code it ends with, and that no end is a traceback."""
 
+import gc
 import json
 import os
 import pty
@@ -664,3 +665,9 @@ def test_on_a_terminal_there_is_a_bar_and_stdout_stays_clean(job: str) -> None:
     assert f"{WINDOWS}/{WINDOWS} windows" in text
     assert f"complete: {WINDOWS} of {WINDOWS} windows, {RECORDS} records in out" in text
     assert "\x1b[3" not in text
+
+
+def test_somebody_elses_process_keeps_its_own_ways_of_collecting_garbage() -> None:
+    before = gc.get_threshold(), gc.get_freeze_count()
+    assert main(["run", "--help"]) == 0
+    assert (gc.get_threshold(), gc.get_freeze_count()) == before

@@ -8,11 +8,12 @@ import sys
 import threading
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from difflib import get_close_matches
 from importlib import import_module
 from typing import NoReturn
 
-from harvester.cli import signals, streams, suspects
+from harvester.cli import collector, signals, streams, suspects
 from harvester.cli.commands import COMMANDS, LATER, first_page
 from harvester.errors import EXIT_INTERRUPTED, ConfigError, HarvesterError
 
@@ -40,7 +41,7 @@ def _ended(words: list[str], *, is_embedded: bool) -> int:
         if is_run and is_embedded and _is_main_thread():
             # Somebody's process must not end here; one of our own has had its handler since its first line.
             signal.signal(signal.SIGTERM, signal.default_int_handler)
-        return _command(words)
+        return _command(words, is_embedded=is_embedded)
     except SystemExit as end:  # argparse has said why
         return end.code if isinstance(end.code, int) else ConfigError.exit_code
     except KeyboardInterrupt:
@@ -96,7 +97,7 @@ def where(error: BaseException) -> str:
     return f"{type(error).__name__}{place}"
 
 
-def _command(words: list[str]) -> int:
+def _command(words: list[str], *, is_embedded: bool) -> int:
     if words[:1] == ["help"]:
         words = [*words[1:2], "--help"]
     name = words[0] if words else ""
@@ -109,7 +110,8 @@ def _command(words: list[str]) -> int:
         streams.say(f"harvester {__version__}")
         return 0
     if name in COMMANDS:
-        module = import_module(COMMANDS[name].module)
+        with nullcontext() if is_embedded else collector.seldom_from_now_on():
+            module = import_module(COMMANDS[name].module)
         parser = _Parser(
             prog=f"harvester {name}",
             description=COMMANDS[name].about,
