@@ -18,6 +18,7 @@ from harvester.scheduler.planning import Density
 from harvester.scheduler.revocable import Revocable
 from harvester.shards.disk import Disk
 from harvester.verify import verify
+from harvester.windows import Span
 from tests.harvesting import START, World, digests, live, manifest
 
 DISK_OPERATIONS = ("create", "write", "close_durably", "sync_folder", "link", "replace", "make_folder")
@@ -216,3 +217,15 @@ def test_a_lot_holds_no_more_records_than_have_room_in_memory() -> None:
     density.weigh(10, 30_000)
     assert density.records_in(9_000, 8_000) == 3
     assert density.records_in(1 << 30, 8_000) == 8_000
+
+
+def test_where_nothing_was_so_far_windows_are_proven_empty_together(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        span = Span(start=START - timedelta(days=20), end=START + timedelta(days=2))
+        assert (await world.run(span=span)).exit_code == 0
+        done = [event for event in world.heard if isinstance(event, events.WindowDone)]
+        assert len(done) == 22 * 24
+        assert world.requests() < 22 * 24 / 2
+        assert not world.difference(span=span)
+
+    live(tmp_path, story, records=300)

@@ -64,6 +64,11 @@ class Density:
         """How many records have that size; `most` where it is more, or nothing is known."""
         return min(most, size_bytes * self._weighed // self._bytes) if self._bytes else most
 
+    @property
+    def is_nothing(self) -> bool:
+        """Whether all that was read so far was empty."""
+        return self._seconds > 0 and not self._records
+
     def length_of(self, records: int) -> timedelta | None:
         """How long a stretch with so many records is; None where nothing is known."""
         if not self._records:
@@ -135,7 +140,9 @@ class Planner:
         most = 1
         page = min(self._served.limit, self._served.whole_page or self._served.limit)
         length = self._density.length_of(self._density.records_in(self._room_bytes, STRETCH_PAGES * page))
-        if length is not None and self._is_read_by_time():
+        if self._density.is_nothing and self._is_read_by_time():
+            most = LOT_WINDOWS
+        elif length is not None and self._is_read_by_time():
             most = max(1, min(LOT_WINDOWS, length // (left[0].end - left[0].start)))
         lot = left[:1]
         while len(lot) < min(most, len(left)) and left[len(lot)].start == lot[-1].end:
