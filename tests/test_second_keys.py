@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from harvester import dialects
 from harvester.dialects import Row
 from harvester.dialects.second_key import second_key_reader
+from harvester.errors import StorageError
 from harvester.output import second_keys
 from harvester.output.second_keys import SecondKeys
 from harvester.scheduler import Harvest
@@ -92,6 +93,17 @@ def test_those_that_share_it_under_another_key_are_counted(
         chunks = [rows[:7], rows[7:]]
         assert list(counting.through(chunks)) == chunks
         assert counting.shared() == expected
+        counting.close()
+
+
+def test_a_disk_that_is_full_when_they_are_counted_is_an_error_of_the_disk(tmp_path: Path) -> None:
+    """What was noted last leaves its buffer only then."""
+    counting = SecondKeys(lambda raws: raws, tmp_path)
+    counting.note([[(START, "1", "", b"1"), (START, "2", "", b"1")]])
+    with Path("/dev/full").open("w+b") as full:
+        counting._file = full
+        with pytest.raises(StorageError, match="No space left on device; see that there is space"):
+            counting.shared()
         counting.close()
 
 

@@ -9,6 +9,7 @@ import tempfile
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from operator import itemgetter
 from pathlib import Path
 from typing import IO, Final
@@ -61,15 +62,21 @@ class SecondKeys:
 
     def _spool(self) -> None:
         self._with_one += len(self._noted) // 2
-        try:
+        with self._explained("write"):
             if self._file is None:
                 self._file = tempfile.TemporaryFile(dir=self._folder)
             self._file.write(self._noted.tobytes())
+        del self._noted[:]
+
+    @contextmanager
+    def _explained(self, what: str) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise StorageError(
-                f"{self._folder}: cannot write: {error.strerror}; free some space, then run again"
+                f"{self._folder}: cannot {what} a temporary file: {error.strerror}; see that there is space, "
+                "then run again to go on"
             ) from error
-        del self._noted[:]
 
     def shared(self) -> int | None:
         """None where there are records and none of them has the field: the job did not ask for it."""
@@ -79,7 +86,8 @@ class SecondKeys:
         if self._records and not with_one:
             return None
         passes = 1 + with_one // AT_ONCE
-        return sum(self._shared_of(number, passes) for number in range(passes))
+        with self._explained("read"):  # and what `seek` flushes is written
+            return sum(self._shared_of(number, passes) for number in range(passes))
 
     def _shared_of(self, number: int, passes: int) -> int:
         """Those whose second key is the `number`-th in `passes` when its hash is divided by them."""
@@ -116,5 +124,6 @@ class SecondKeys:
 
     def close(self) -> None:
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # what it could not write before is told, and nobody reads it
+                self._file.close()
             self._file = None
