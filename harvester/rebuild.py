@@ -84,7 +84,7 @@ def rebuild(
         raise ConfigError(f"{out}: there is nothing here; name the folder that a run wrote to (output.url)")
     if not (out / naming.MANIFEST).exists() and not home_of(out).is_dir():
         raise ConfigError(f"{out}: no harvest was begun here; `harvester run` begins one")
-    manifest = read_manifest(out)
+    manifest = _manifest_of(out)
     disk = Disk(out)
     disk.make_folder(_OWN)
     with Lock(home_of(out)):
@@ -95,16 +95,35 @@ def rebuild(
         return _Rebuilding(disk, manifest, damaged).run()
 
 
-def _refuse_to_replace_a_good_one(out: Path) -> None:
+def _manifest_of(out: Path) -> Manifest:
+    """Where there is none to go by, and no ledger that a run could write it from, to run again is no way
+    out."""
+    try:
+        return read_manifest(out)
+    except VerificationFailed as error:
+        if _has_a_good_one(out):
+            raise
+        what, path = str(error).rpartition(". Run the job")[0], home_of(out) / LEDGER_NAME
+        raise VerificationFailed(
+            f"{what or error}. No ledger can be read here either: bring {naming.MANIFEST} back from a copy "
+            f"of the output. Without one, remove {path} and run the job again; it asks for everything anew"
+        ) from None
+
+
+def _has_a_good_one(out: Path) -> bool:
     path = home_of(out) / LEDGER_NAME
     if not path.exists() or not path.stat().st_size:
-        return
+        return False
     try:
         with Ledger(home_of(out), read_only=True) as ledger:
-            is_begun = ledger.job() is not None
+            return ledger.job() is not None
     except (LedgerDamaged, LedgerEmpty):
-        return
-    if is_begun:
+        return False
+
+
+def _refuse_to_replace_a_good_one(out: Path) -> None:
+    if _has_a_good_one(out):
+        path = home_of(out) / LEDGER_NAME
         raise StorageError(
             f"{path}: a ledger stands here that can be read; nothing was changed. If it is not the right "
             "one, --force puts it aside and makes another"

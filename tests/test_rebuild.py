@@ -261,6 +261,25 @@ def test_a_manifest_that_proves_nothing_is_refused_and_nothing_is_changed(
     assert not (home_of(out) / LEDGER).exists()
 
 
+@pytest.mark.parametrize("spoil", [lambda path: path.write_bytes(b"no ledger" * 500), Path.unlink])
+def test_without_manifest_and_ledger_the_way_out_is_told_and_is_one(
+    out: Path, spoil: Callable[[Path], None]
+) -> None:
+    """ "Run again" and "rebuild the ledger" would each point to the other."""
+    (out / "_manifest.json").unlink()
+    spoil(home_of(out) / LEDGER)
+    with pytest.raises(VerificationFailed, match=r"there is no manifest.*bring _manifest.json back") as told:
+        rebuild(out)
+    assert f"remove {home_of(out) / LEDGER} and run the job again" in str(told.value)
+    assert "before its end. Run" not in str(told.value)
+
+
+def test_without_a_manifest_a_good_ledger_is_the_way_out(out: Path) -> None:
+    (out / "_manifest.json").unlink()
+    with pytest.raises(VerificationFailed, match="Run the job again"):
+        rebuild(out)
+
+
 def retold(out: Path, change: Callable[[dict[str, Any]], object]) -> None:
     from tests.test_verify import tell
 
