@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import anyio
 import msgspec
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +25,7 @@ from harvester.pages import Read
 from harvester.pseudonyms import Pseudonyms, Veiled, overlapping
 from harvester.records import Held
 from harvester.scheduler import Harvest
+from harvester.verify import verify
 from harvester.verify_source import verify_source
 from tests.harvesting import SPAN, HastyClock, World, live, manifest
 
@@ -447,6 +449,26 @@ def test_an_output_holds_digests_and_is_otherwise_what_the_source_sent(tmp_path:
         assert (verdict.exit_code, verdict.records) == (0, 600)
         wrong = await verify_source(world.out, world.job(**pseudonymised(KEY[::-1])), clock=HastyClock())
         assert (wrong.exit_code, set(wrong.counts)) == (4, {"changed"})
+
+    live(tmp_path, story)
+
+
+def test_tables_hold_the_digests_that_the_lines_would(tmp_path: Path) -> None:
+    """Uncompressed statistics, dictionaries and the sealed lines that wait on disk included: no plain value
+    stands in any file."""
+
+    async def story(world: World) -> None:
+        sent, values = await plain(world)
+        output = {"pseudonymise": FIELDS, "format": "parquet", "shard_bytes": 150_000}
+        assert (await world.run(**pseudonymised() | {"output": output})).exit_code == 0
+        expected = [msgspec.json.decode(Pseudonyms(FIELDS, KEY).record(line)) for line in sent]
+        found = [row for path in sorted(world.out.glob("dt=*/*")) for row in pq.read_table(path).to_pylist()]
+        for field in FIELDS:
+            assert [row[field] for row in found] == [one[field] for one in expected]
+        held = {value.decode() for value in values}
+        assert not held & {text for row in found for text in row.values() if isinstance(text, str)}
+        assert_nowhere(values, world)
+        assert verify(world.out).is_good
 
     live(tmp_path, story)
 
