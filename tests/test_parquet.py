@@ -137,6 +137,23 @@ def test_a_shape_that_has_grown_stays_so_for_the_next_shards() -> None:
     assert pq.read_schema(io.BytesIO(files.content)).field("a").type == pa.float64()
 
 
+def test_names_that_no_program_would_give_a_field_are_columns_like_others() -> None:
+    """Quotes, backslashes and controls; in each depth, with nulls, other kinds and fields that come later."""
+    rows: list[dict[str, Any]] = [
+        {'a"b': 1, "deep": {"\x00\n": [{"back\\slash": "x"}], "plain": 1}},
+        {'a"b': None, "deep": None, "\x1b": True},
+        {"deep": {"plain": 2}, "later": {'"': 1.5}},
+        {'a"b': 2, "deep": {"\x00\n": [None, {"back\\slash": "y", "new\t": {"x": 1}}], "plain": 3}},
+    ]
+    table = table_of([json.dumps(row).encode() for row in rows])
+    deep = table.column("deep").to_pylist()
+    assert table.column('a"b').to_pylist() == [1, None, None, 2]
+    assert table.column("\x1b").to_pylist() == [None, True, None, None]
+    assert table.column("later").to_pylist() == [None, None, {'"': 1.5}, None]
+    assert [one and one["plain"] for one in deep] == [1, None, 2, 3]
+    assert deep[3]["\x00\n"] == [None, {"back\\slash": "y", "new\t": {"x": 1}}]
+
+
 def test_of_a_name_that_is_there_twice_the_last_value_is_kept() -> None:
     assert column([b'{"a":1,"a":2}'])[0] == [2]
 

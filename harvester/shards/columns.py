@@ -8,6 +8,7 @@ that is there twice the first value.
 pyarrow is an extra, so it is imported where it is needed and nowhere else in this room.
 """
 
+import re
 from collections.abc import Sequence
 from decimal import Decimal
 from operator import attrgetter
@@ -39,7 +40,7 @@ _PLAIN: Final[dict[str, Any]] = {
     "string": str | None,
     "null": None,
 }
-_ARROW_REFUSES: Final = (pa.ArrowException, OverflowError, UnicodeEncodeError)
+_REFUSED: Final = (pa.ArrowException, msgspec.MsgspecError, OverflowError, UnicodeEncodeError)
 
 
 class Surprise(Exception):
@@ -64,13 +65,14 @@ class Columns:
         """Raises Surprise where a line does not fit."""
         try:
             rows = self._decode(b"[" + b",".join(lines) + b"]")
-        except msgspec.MsgspecError:
+            _check_names(self._shape, rows)
+        except _REFUSED:
             raise Surprise from None
         arrays = []
         for number, (name, shape) in enumerate(self._shape.members):
             try:
-                arrays.append(self._array(shape, list(map(attrgetter(f"f{number}"), rows))))
-            except _ARROW_REFUSES:
+                arrays.append(self._array(shape, _members(self._shape, number, rows)))
+            except _REFUSED:
                 raise Surprise(name) from None
         return pa.Table.from_arrays(arrays, schema=self.schema)
 
@@ -119,9 +121,9 @@ class Columns:
         )
 
     def _structs(self, shape: Shape, values: list[Any]) -> pa.Array:
+        _check_names(shape, values)
         members = [
-            self._array(one, [_member(value, f"f{number}", one) for value in values])
-            for number, (_, one) in enumerate(shape.members)
+            self._array(one, _members(shape, number, values)) for number, (_, one) in enumerate(shape.members)
         ]
         return pa.StructArray.from_arrays(members, fields=list(self._type(shape)), mask=_mask(values))
 
@@ -136,6 +138,8 @@ def _kind(shape: Shape) -> Any:
         case "list":
             assert shape.item is not None
             return list[_kind(shape.item)] | None  # type: ignore[misc]
+        case "struct" if _is_odd(shape):
+            return dict[str, msgspec.Raw] | None
         case "struct":
             fields = [
                 (f"f{number}", _kind(one), msgspec.field(name=name, default=_default(one)))
@@ -146,12 +150,33 @@ def _kind(shape: Shape) -> Any:
             return _PLAIN[shape.kind]
 
 
+def _is_odd(shape: Shape) -> bool:
+    """Whether a name in it cannot be that of a msgspec field. Such values are read as dicts, which is slower
+    and hardly ever needed."""
+    return any(re.search(r'[\\"\x00-\x1f]', name) for name, _ in shape.members)
+
+
+def _check_names(shape: Shape, values: list[Any]) -> None:
+    """What msgspec sees to elsewhere: no field that the shape does not know."""
+    if _is_odd(shape):
+        names = {name for name, _ in shape.members}
+        if not all(value is None or value.keys() <= names for value in values):
+            raise pa.ArrowInvalid("a field that is not known")
+
+
+def _members(shape: Shape, number: int, values: list[Any]) -> list[Any]:
+    """Of each struct, its member of that number."""
+    name, member = shape.members[number]
+    default = _default(member)
+    if _is_odd(shape):
+        decode = msgspec.json.Decoder(_kind(member), float_hook=shapes.read_number).decode
+        return [default if one is None or name not in one else decode(one[name]) for one in values]
+    get = attrgetter(f"f{number}")
+    return [default if one is None else get(one) for one in values]
+
+
 def _default(shape: Shape) -> Any:
     return _NULL if shape.kind == "json" else None
-
-
-def _member(value: Any, attribute: str, shape: Shape) -> Any:
-    return _default(shape) if value is None else getattr(value, attribute)
 
 
 def _text(raw: msgspec.Raw) -> str | None:
