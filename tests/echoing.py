@@ -32,8 +32,8 @@ def answer(body: bytes, word: str, status: int = 200, headers: Mapping[str, str]
 
 
 def _in_head(text: str) -> str:
-    """No word ends a line of the head, else it would not be one."""
-    return text.replace("\r", "").replace("\n", "").replace("\x00", "")
+    """What HTTP lets stand there, and no more than a line may hold."""
+    return "".join(letter for letter in text[:400] if letter >= " " and letter != "\x7f")
 
 
 def refused(status: int) -> Callable[[str], bytes]:

@@ -123,6 +123,12 @@ def test_a_line_of_text_keeps_brackets_and_is_one_line() -> None:
     assert "\x1b" not in line
 
 
+def test_a_value_cannot_pose_as_another_key() -> None:
+    lines: list[str] = []
+    Log(lines.append, json=False, clock=lambda: NOW)(failed_request(detail='x" status="all is well'))
+    assert r'detail="x\" status=\"all is well"' in lines[0]
+
+
 def test_a_token_in_a_message_is_blotted_out() -> None:
     (line,) = lines_of(failed_request(detail="sent apikey s3cret"), blot=Blotter("s3cret", "").text)
     assert line["detail"] == "sent apikey ***"

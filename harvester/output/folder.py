@@ -4,13 +4,13 @@ Everything here blocks (compression, fsync, SQLite) and belongs to one thread at
 store task.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, Self
 from zoneinfo import ZoneInfo
 
-import orjson
 from anyio import to_thread
 
 from harvester.dialects import Dialect, reading_of
@@ -21,6 +21,7 @@ from harvester.output import manifest, soundness
 from harvester.output.assembly import Assembly
 from harvester.output.picture import picture
 from harvester.output.tables import Tables
+from harvester.printable import printable
 from harvester.records import Batch
 from harvester.shards import OutputSettings, naming, read_rows
 from harvester.shards.disk import Disk
@@ -270,9 +271,12 @@ class Output:
             return
         self._disk.make_folder(naming.QUARANTINE)
         lines = [
-            orjson.dumps(
-                {"reason": reject.reason, "item": reject.raw.decode("utf-8", errors="backslashreplace")}
-            )
+            json.dumps(  # in ASCII: who looks at what a source should not have sent may do so on a terminal
+                {
+                    "reason": printable(reject.reason),
+                    "item": reject.raw.decode("utf-8", errors="backslashreplace"),
+                }
+            ).encode()
             for reject in batch.rejects
         ]
         self._disk.replace(path, b"\n".join([*lines, b""]))

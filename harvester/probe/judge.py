@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from harvester.contract import Fact
 from harvester.dialects import Key
+from harvester.printable import printable
 
 SKEW_S: Final = 2.0
 """`Date` counts whole seconds and the way takes time: less is no skew."""
@@ -145,12 +146,13 @@ def seek(all_keys: set[Key], wanted: set[Key], got: set[Key] | None) -> Fact:
 
 
 def rate(headers: Mapping[str, str], throttled: int) -> Fact:
+    headers = {printable(name): printable(text) for name, text in headers.items()}
     words = "announced: " + ", ".join(f"{name}: {text}" for name, text in sorted(headers.items()))
     if not headers:
         words = "not announced in any answer"
     if throttled:
         words += f"; {throttled} request{'s were' if throttled > 1 else ' was'} told to wait"
-    return Fact(name="rate", value={"headers": dict(headers), "throttled": throttled}, told=words)
+    return Fact(name="rate", value={"headers": headers, "throttled": throttled}, told=words)
 
 
 def lateness(late: Sequence[timedelta], period: str) -> Fact:

@@ -33,5 +33,6 @@ def renderer(colors: bool, *, widest: int) -> Callable[[dict[str, Any]], str]:
 
 
 def _quoted(value: object) -> str:
+    """A quote inside ends nothing: what a server says must not look like a key of ours."""
     text = str(value)
-    return f'"{text}"' if " " in text else text
+    return '"' + text.replace('"', '\\"') + '"' if " " in text or '"' in text else text
