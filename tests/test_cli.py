@@ -464,8 +464,11 @@ def test_every_request_that_left_is_counted(
     ):
         simulator.set_faults([fault])
         before = simulator.stats.requests
-        told = run("--out", "-".join(map(str, fault.values())), capsys=capsys)[1]
-        assert told["requests"] == simulator.stats.requests - before
+        out = "-".join(map(str, fault.values()))
+        code, told, _ = run("--out", out, "--set", "fetch.concurrency=4", capsys=capsys)
+        unread = told["requests"] - (simulator.stats.requests - before)
+        # What had left when a refusal ended the run may never be read by a server that is slow.
+        assert 0 <= unread <= (3 if code == 5 else 0)
 
 
 def test_no_token_is_wrong_usage_and_touches_nothing(
