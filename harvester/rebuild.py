@@ -31,7 +31,7 @@ from harvester.ledger import (
     Settled,
     home_of,
 )
-from harvester.output import Manifest, ManifestShard, read_manifest
+from harvester.output import Manifest, ManifestShard, kept_lines, read_manifest
 from harvester.output.manifest import NOT_ASKED, ManifestGap, iso, span_of
 from harvester.output.picture import picture
 from harvester.output.soundness import files_of_partitions
@@ -179,6 +179,7 @@ class _Rebuilding:
         with Ledger(self._out / _WORKSHOP) as ledger:
             self._fill(ledger)
             open_spans = [part for span in ledger.spans() for part in ledger.missing(span)]
+            known = ledger.files()
         kept = self._put_aside()
         self._disk.link(f"{_WORKSHOP}/{LEDGER_NAME}", f"{_OWN}/{LEDGER_NAME}")
         self._disk.sync_folder(_OWN)
@@ -193,7 +194,9 @@ class _Rebuilding:
             open=open_spans,
             damaged=self._damaged,
             foreign=[path for path in files_of_partitions(self._out) if path not in told],
-            staged=self._disk.files(naming.STAGING),
+            staged=[
+                name for name in self._disk.files(naming.STAGING) if f"{naming.STAGING}/{name}" not in known
+            ],
             kept=kept,
         )
 
@@ -220,8 +223,11 @@ class _Rebuilding:
             ledger.void(windows.partition_named(name, self._by, self._zone))
 
     def _builds(self) -> Iterable[Build]:
+        with_lines = kept_lines.with_lines(self._disk)
         for one in self._manifest.partitions:
             receipts = tuple(map(_receipt, self._shards.get(one.partition, [])))
+            if not one.complete and one.partition not in self._damaged:
+                receipts = tuple(map(with_lines, receipts))
             yield Build(
                 id=0,
                 partition=one.partition,

@@ -60,17 +60,17 @@ def test_a_ledger_that_was_lost_is_restored_from_tables_and_asks_nothing(
     live(tmp_path, story, records=RECORDS)
 
 
-@pytest.mark.parametrize("first", [hours(0, 30), hours(3, 17)])
+@pytest.mark.parametrize("first", [hours(0, 30), hours(3.25, 30.4)])
 @pytest.mark.parametrize("resolution", [Resolution.HOUR, Resolution.AUTO])
-def test_a_partition_that_was_begun_grows_from_its_tables_where_the_ledger_was_lost(
+def test_a_partition_that_was_begun_grows_from_the_lines_beside_its_tables_where_the_ledger_was_lost(
     undisturbed: Path, tmp_path: Path, first: Span, resolution: Resolution
 ) -> None:
-    """What is kept beside the tables is lost with the ledger: the records are taken from the tables."""
-
     async def story(world: World) -> None:
         assert (await world.run(span=first, resolution=resolution, **TABLES)).exit_code == 0
         lose_ledger(world.out)
         assert not rebuild(world.out).damaged
+        kept = {path.name for path in (world.out / "_harvest/staging").glob("kept-*")}
+        assert kept
         assert (await world.run(resolution=resolution, **TABLES)).exit_code == 0
         assert contents(world.out) == contents(undisturbed)
         assert verify(world.out).is_good

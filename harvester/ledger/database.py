@@ -113,9 +113,11 @@ class Ledger(Proven):
     @staticmethod
     def _keep(db: sqlite3.Connection, build: int, number: int, receipts: Iterable[Receipt]) -> None:
         for place, receipt in enumerate(receipts, start=number):
+            lines = receipt.lines
             db.execute(
                 "INSERT INTO shards (build, number, path, records, size_bytes, raw_bytes, sha256, first, "
-                "last) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "last, lines_path, lines_size_bytes, lines_sha256) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     build,
                     place,
@@ -126,6 +128,9 @@ class Ledger(Proven):
                     receipt.sha256,
                     to_us(receipt.first),
                     to_us(receipt.last),
+                    lines and lines.path,
+                    lines and lines.size_bytes,
+                    lines and lines.sha256,
                 ),
             )
 

@@ -7,6 +7,7 @@
     replace
                                                     others: the name carries the first digits of their SHA-256
     _harvest/staging/00000017-00000.jsonl.zst       sealed, not yet published: build 17, shard 0
+    _harvest/staging/kept-5f2ab9c1....jsonl.zst     lines beside a table, of a ledger that was made anew
 
 A name is never given to other bytes while a manifest in use may know it: so a reader that goes by a
 manifest meets the bytes it was promised, or a file that is gone, and never a mix of two generations.
@@ -35,3 +36,8 @@ def digested(partition: str, number: int, suffix: str, sha256: str) -> str:
 
 def staged(build: int, number: int, suffix: str) -> str:
     return f"{STAGING}/{build:08d}-{number:05d}{suffix}"
+
+
+def kept(sha256: str, suffix: str) -> str:
+    """Of lines that a ledger which was made anew has found: no build is named so."""
+    return f"{STAGING}/kept-{sha256[:16]}{suffix}"
