@@ -18,6 +18,7 @@ _SPELT: Final = re.compile(
     rb'(?!-0$)-?(?:0|[1-9]\d*)|(?!-?0\.000000)-?(?:0|[1-9]\d{0,15})\.\d*[1-9]|"[^"\\]*"|true|false'
 )
 """What is spelt so already."""
+_NUMBER: Final = re.compile(rb"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 _AS_IT_IS: Final = msgspec.json.Encoder().encode
 
 
@@ -25,10 +26,13 @@ def spelt(raw: bytes) -> str:
     """JSON text as it stands in a column; names keep their order. It may hold no lone surrogate."""
     if _SPELT.fullmatch(raw):
         return raw.decode()
+    text = raw.decode()
+    if _NUMBER.fullmatch(raw):
+        return _whole(text) if text.lstrip("-").isdecimal() else _number(text)
     try:
-        return _written(json.loads(raw, parse_int=_whole, parse_float=_number))
+        return _written(_DECODE(text))
     except RecursionError:  # deeper than columns have members, so it has never been anything but text
-        return raw.decode()
+        return text
 
 
 class _Number(str):
@@ -60,3 +64,6 @@ def _number(text: str) -> _Number:
         return _Number(int(number))
     exactly = Context(prec=len(text), Emin=MIN_EMIN, Emax=MAX_EMAX)
     return _Number(str(number.normalize(exactly)).replace("E+", "e").replace("E", "e"))
+
+
+_DECODE: Final = json.JSONDecoder(parse_int=_whole, parse_float=_number).decode

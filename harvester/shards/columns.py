@@ -9,7 +9,7 @@ pyarrow is an extra, so it is imported where it is needed and nowhere else in th
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from operator import attrgetter
 from typing import Any, Final, Literal
@@ -69,9 +69,10 @@ class Columns:
         except _REFUSED:
             raise Surprise from None
         arrays = []
-        for number, (name, shape) in enumerate(self._shape.members):
+        members = _members(self._shape, rows)
+        for name, shape in self._shape.members:
             try:
-                arrays.append(self._array(shape, _members(self._shape, number, rows)))
+                arrays.append(self._array(shape, next(members)))
             except _REFUSED:
                 raise Surprise(name) from None
         return pa.Table.from_arrays(arrays, schema=self.schema)
@@ -123,7 +124,8 @@ class Columns:
     def _structs(self, shape: Shape, values: list[Any]) -> pa.Array:
         _check_names(shape, values)
         members = [
-            self._array(one, _members(shape, number, values)) for number, (_, one) in enumerate(shape.members)
+            self._array(one, inner)
+            for (_, one), inner in zip(shape.members, _members(shape, values), strict=True)
         ]
         return pa.StructArray.from_arrays(members, fields=list(self._type(shape)), mask=_mask(values))
 
@@ -164,15 +166,18 @@ def _check_names(shape: Shape, values: list[Any]) -> None:
             raise pa.ArrowInvalid("a field that is not known")
 
 
-def _members(shape: Shape, number: int, values: list[Any]) -> list[Any]:
-    """Of each struct, its member of that number."""
-    name, member = shape.members[number]
-    default = _default(member)
+def _members(shape: Shape, values: list[Any]) -> Iterator[list[Any]]:
+    """The members of the structs, one after the other: of each struct what stands there."""
     if _is_odd(shape):
-        decode = msgspec.json.Decoder(_kind(member), float_hook=shapes.read_number).decode
-        return [default if one is None or name not in one else decode(one[name]) for one in values]
-    get = attrgetter(f"f{number}")
-    return [default if one is None else get(one) for one in values]
+        for name, member in shape.members:
+            decode = msgspec.json.Decoder(_kind(member), float_hook=shapes.read_number).decode
+            default = _default(member)
+            yield [default if one is None or name not in one else decode(one[name]) for one in values]
+        return
+    is_whole = None not in values
+    for number, (_, member) in enumerate(shape.members):
+        get, default = attrgetter(f"f{number}"), _default(member)
+        yield list(map(get, values)) if is_whole else [default if one is None else get(one) for one in values]
 
 
 def _default(shape: Shape) -> Any:
