@@ -108,6 +108,10 @@ def test_an_unknown_name_is_told_the_nearest_and_all_known_ones() -> None:
         (b"\xff\xfe", "not UTF-8"),
         (b"a = " + b"[" * 5000, "nested too deeply"),
         (b"a = " + b"9" * 5000, "no TOML"),
+        (b"a" + b".a" * 30_000 + b" = 1", r"more than 100 parts \(at line 1\)"),
+        (b"b = 1\n['a'" + b' . "a"' * 30_000 + b"]", r"more than 100 parts \(at line 2\)"),
+        (b"a" * 500_000 + b" = 1", "a key of 500,000 characters"),
+        (b"# " + b"a" * (1 << 20), "more than 1,048,576 characters"),
     ],
 )
 def test_a_file_that_is_no_dialect_is_named(tmp_path: Path, content: bytes | None, told: str) -> None:
@@ -178,6 +182,11 @@ def test_a_file_that_is_no_dialect_is_named(tmp_path: Path, content: bytes | Non
             'date = "at"',
             'date = { path = "at", format = "isoo" }',
             r"\[record.date\] format: expected iso, .*got 'isoo'",
+        ),
+        (
+            'date = "at"',
+            'date = { path = "at", format = "%Y-%m-%d %Y" }',
+            r"\[record.date\] format: expected iso, .*with each part once",
         ),
         ('date = "at"', 'date = { path = "at", zone = "Nowhere" }', r"\[record.date\]: .*Nowhere"),
         ('records = "rows"', 'success = { path = "ok", value = true }', r"\[answer\] records: missing"),

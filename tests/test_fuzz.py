@@ -15,7 +15,7 @@ from tests.fuzz.seeds import failed_once, jobs, seeds
 from tests.fuzz.targets import TARGETS
 
 _SLOW: Final = ("manifest", "ledger", "shard")
-_EXAMPLES: Final = {name: 12 if name in _SLOW else 150 for name in TARGETS}
+_EXAMPLES: Final = {name: 20 if name in _SLOW else 150 for name in TARGETS}
 _QUIET: Final = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 

@@ -101,7 +101,19 @@ def test_a_deleted_shard_is_missing(out: Path) -> None:
 def test_a_cut_shard_is_found_by_size_digest_and_count(out: Path) -> None:
     path = out / first_shards(out)[0]
     path.write_bytes(path.read_bytes()[:-100])
-    assert {"size", "sha256", "count", "unreadable"} <= kinds(verify(out))
+    size_bytes = path.stat().st_size
+    verdict = verify(out)
+    assert {"size", "sha256", "count", "unreadable"} <= kinds(verdict)
+    assert any(f"{size_bytes} on disk" in one.detail for one in verdict.differences if one.kind == "size")
+
+
+def test_a_shard_cut_behind_a_line_is_found_though_every_line_of_it_is_good(out: Path) -> None:
+    path = out / first_shards(out)[0]
+    content = path.read_bytes()
+    path.write_bytes(content[: content.rindex(b"\n", 0, -1) + 1])
+    verdict = verify(out)
+    assert {"size", "sha256", "count"} == kinds(verdict)
+    assert path.relative_to(out).as_posix() in {one.subject for one in verdict.differences}
 
 
 def test_a_file_that_nobody_wrote_is_foreign(out: Path) -> None:

@@ -6,7 +6,6 @@ become a default.
 """
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -15,6 +14,7 @@ from typing import Any, Literal
 
 from harvester.config.kinds import quoted
 from harvester.config.sections import KEYS, SECTIONS
+from harvester.dialects import toml
 from harvester.errors import ConfigError
 
 ENVIRONMENT_PREFIX = "HARVESTER_"
@@ -62,7 +62,7 @@ def _toml(path: Path) -> dict[str, Any]:
     try:
         if path.is_file() and path.stat().st_size > _LARGEST_FILE:
             raise ConfigError(f"{path}: larger than 10 MB, this is no job file; see `harvester run --help`")
-        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+        return toml.loads(path.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; the first argument is the job file") from None
     except IsADirectoryError:
@@ -140,7 +140,7 @@ def _spoken(where: str, key: str, text: str) -> Any:
     if not text.strip():
         raise ConfigError(f"{where}: {key}: is empty; give it a value or leave it out")
     try:
-        read = tomllib.loads(f"value = {text}")
+        read = toml.loads(f"value = {text}")
     except (ValueError, RecursionError):
         return text
     return read["value"] if read.keys() == {"value"} else text

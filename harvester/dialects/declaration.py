@@ -5,7 +5,6 @@ Every mistake is a ConfigError that names the file, the key and what was expecte
 
 import dataclasses
 import re
-import tomllib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -13,7 +12,7 @@ from typing import Any, get_args, get_type_hints
 
 import msgspec
 
-from harvester.dialects import template
+from harvester.dialects import template, toml
 from harvester.dialects.schema import Declaration, names_of
 from harvester.dialects.times import TimeWriter, time_reader
 from harvester.errors import ConfigError
@@ -25,7 +24,7 @@ _HELD_APART = ("[answer] records", "[answer.success] path")
 def parse(text: str, file: str) -> Declaration:
     """The declaration that `text` holds; `file` is what errors call it."""
     try:
-        data = tomllib.loads(text)
+        data = toml.loads(text)
     except RecursionError:
         raise ConfigError(f"{file}: no TOML: nested too deeply") from None
     except ValueError as error:  # besides TOMLDecodeError: a number that Python does not read
@@ -162,6 +161,8 @@ def _mistakes_of_times(declaration: Declaration) -> Iterator[tuple[str, str]]:
             read = datetime.strptime(some.strftime(date.format), date.format)  # noqa: DTZ007
             if read.date() != some.date():
                 yield "[record.date] format", _expected_format(date.format)
+    except re.error:  # what strptime makes of its pattern
+        yield "[record.date] format", f"{_expected_format(date.format)}, with each part once"
     except ValueError as error:
         yield "[record.date]", str(error)
 

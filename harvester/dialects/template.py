@@ -87,20 +87,22 @@ def _filled(parts: tuple[str, ...], given: Mapping[str, Any], text: Callable[[An
 
 
 def _parsed(value: str) -> str | _Template:
-    parts, begin = [""], 0
+    """Text and names in turn; pieces of text are joined at the end, as a text of braces alone has many."""
+    parts, pieces, begin = list[str](), list[str](), 0
     for brace in _BRACES.finditer(value):
-        parts[-1] += value[begin : brace.start()]
+        pieces.append(value[begin : brace.start()])
         begin = brace.end()
         name = brace[1]
         if name is not None:
-            parts += [_known(name, value), ""]
+            parts += ["".join(pieces), _known(name, value)]
+            pieces = []
         elif len(brace[0]) == 2:
-            parts[-1] += brace[0][0]
+            pieces.append(brace[0][0])
         else:
             raise ValueError(
                 f"{value!r} has a brace without its pair; write {{{{ or }}}} for the brace itself"
             )
-    parts[-1] += value[begin:]
+    parts.append("".join([*pieces, value[begin:]]))
     return _Template(tuple(parts)) if len(parts) > 1 else parts[0]
 
 

@@ -146,9 +146,9 @@ class Ledger(Proven):
                 "SELECT 1 + coalesce(max(generation), 0) FROM builds WHERE partition = ?", (partition,)
             ).fetchone()
             db.execute(
-                "INSERT OR IGNORE INTO garbage SELECT path FROM shards WHERE build IN "
-                "(SELECT id FROM builds WHERE partition = ?1) UNION SELECT lines_path FROM shards "
-                "WHERE lines_path IS NOT NULL AND build IN (SELECT id FROM builds WHERE partition = ?1)",
+                "WITH mine AS (SELECT id FROM builds WHERE partition = ?) "
+                "INSERT OR IGNORE INTO garbage SELECT path FROM shards WHERE build IN mine UNION "
+                "SELECT lines_path FROM shards WHERE lines_path IS NOT NULL AND build IN mine",
                 (partition,),
             )
             db.execute(

@@ -24,6 +24,7 @@ import anyio
 from harvester import dialects
 from harvester.cli.commands import COMMANDS
 from harvester.errors import HarvesterError
+from harvester.job import Job
 from harvester.ledger import Ledger, home_of
 from harvester.output.manifest import iso
 from harvester.scheduler import Harvest
@@ -116,7 +117,7 @@ def _ask_all(out: Path, data: bytes) -> None:
             _command("status", str(out), *flags)
             _command("rebuild-ledger", str(out), *flags)
         case 3:
-            _go_on(out)
+            _go_on()
         case _:
             if _command("rebuild-ledger", str(out), "--force", "--repair", *flags):
                 with Ledger(home_of(out), read_only=True) as rebuilt:
@@ -135,17 +136,20 @@ def _command(name: str, *words: str) -> bool:
     return False
 
 
-def _go_on(out: Path) -> None:
+def _go_on() -> None:
     """The next run, to which the source does not answer."""
-    job = settings(
-        out, _NOWHERE, output=_OUTPUT, transport={"max_attempts": 1, "max_outage_s": 0.0, "concurrency": 1}
-    )
 
     async def run() -> int:
-        return (await Harvest(job, clock=HastyClock()).run()).exit_code
+        return (await Harvest(_job(), clock=HastyClock()).run()).exit_code
 
     with suppress(HarvesterError):
         assert anyio.run(run) != _UNFORESEEN
+
+
+@cache
+def _job() -> Job:
+    patience = {"max_attempts": 1, "max_outage_s": 0.0, "concurrency": 1}
+    return settings(_out(), _NOWHERE, output=_OUTPUT, transport=patience)
 
 
 # --- what it is done to
@@ -173,8 +177,12 @@ def _good_manifest() -> Any:
     return json.loads((_good() / MANIFEST).read_bytes())
 
 
+def _out() -> Path:
+    return scratch() / "out"
+
+
 def _fresh() -> Path:
-    out = scratch() / "out"
+    out = _out()
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(_good(), out)
     return out
