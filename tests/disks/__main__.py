@@ -1,5 +1,5 @@
-"""`python -m tests.disks crashing|losing [OPTION...]`: a sweep in every story, or in those that `--story`
-names; one line of JSON. What else is given goes to the sweep. With `--mutants` the program is broken on
+"""`python -m tests.disks crashing|losing|breaking [OPTION...]`: a sweep in every story, or those that
+`--story` names; one line of JSON. Other options go to the sweep. With `--mutants` the program is broken on
 purpose instead, and each way of breaking it must be seen.
 """
 
@@ -11,10 +11,10 @@ from typing import Any, Final
 
 import orjson
 
-from tests.disks.mutants import LOSING
+from tests.disks.mutants import BREAKING, LOSING
 from tests.disks.runs import STORIES, swept
 
-MUTANTS: Final[dict[str, Sequence[str]]] = {"losing": list(LOSING)}
+MUTANTS: Final[dict[str, Sequence[str]]] = {"losing": list(LOSING), "breaking": list(BREAKING)}
 
 
 def _say(what: str, told: dict[str, Any]) -> None:
@@ -34,7 +34,7 @@ def try_mutants(sweep: str, options: Sequence[str]) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.disks")
-    parser.add_argument("sweep", choices=["crashing", "losing"])
+    parser.add_argument("sweep", choices=["crashing", "losing", "breaking"])
     parser.add_argument("--story", choices=list(STORIES), action="append")
     parser.add_argument("--mutants", action="store_true")
     args, options = parser.parse_known_args()

@@ -1,7 +1,11 @@
-"""The program, broken on purpose: what keeps an output whole through a power loss, taken away."""
+"""The program, broken on purpose: what keeps an output whole through a power loss or on a failing disk,
+taken away.
+"""
 
 import os
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any, Final
 
@@ -74,3 +78,60 @@ LOSING: Final[dict[str, Callable[[], None]]] = {
     "synchronous=OFF": _ledger_not_synced,
 }
 """What the sweep over power losses has to see."""
+
+
+def _sync_retried() -> None:
+    """As many a program does, and the kernel then says that all is well."""
+    sync = syscalls.sync
+
+    def insisting(file: int) -> None:
+        try:
+            sync(file)
+        except OSError:
+            sync(file)
+
+    syscalls.sync = insisting
+
+
+def _sync_error_swallowed() -> None:
+    sync = syscalls.sync
+
+    def quiet(file: int) -> None:
+        with suppress(OSError):
+            sync(file)
+
+    syscalls.sync = quiet
+
+
+def _write_error_swallowed() -> None:
+    write = syscalls.write
+
+    def quiet(file: int, block: bytes | memoryview) -> int:
+        try:
+            return write(file, block)
+        except OSError:
+            return len(block)
+
+    syscalls.write = quiet
+
+
+def _ledger_error_swallowed() -> None:
+    @contextmanager
+    def transaction(self: ledger_file.LedgerFile) -> Iterator[sqlite3.Connection]:
+        self._db.execute("BEGIN IMMEDIATE")
+        yield self._db
+        with suppress(sqlite3.OperationalError):
+            self._db.execute("COMMIT")
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+
+    _put(ledger_file.LedgerFile, "_transaction", transaction)
+
+
+BREAKING: Final[dict[str, Callable[[], None]]] = {
+    "fsync retried": _sync_retried,
+    "error of fsync swallowed": _sync_error_swallowed,
+    "error of write swallowed": _write_error_swallowed,
+    "error of the ledger swallowed": _ledger_error_swallowed,
+}
+"""What the sweep over broken disks has to see."""

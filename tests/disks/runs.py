@@ -7,9 +7,11 @@ before it that left partly filled partitions to replace. Rows are spilled: only 
 import argparse
 import hashlib
 import os
+import re
 import sys
 import tempfile
 import traceback
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,7 +74,10 @@ class Ended:
     error: str
     met: int
     kinds: list[str]
+    places: list[str]
     retried: list[str]
+    struck: int
+    """The number of the call that failed first; 0 where none did."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -99,6 +104,27 @@ class Report:
             self.count("recovered")
 
 
+def in_a_process(running: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
+    """What it returns, from a process that is forked for it; `error` alone where it raised; None: killed."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        told: dict[str, Any] = {}
+        try:
+            os.close(reader)
+            told = running()
+        except BaseException as error:
+            told = {"error": "".join(traceback.format_exception(error))[-3000:]}
+        finally:
+            os.write(writer, orjson.dumps(told))
+            os._exit(0)
+    os.close(writer)
+    with open(reader, "rb") as file:
+        content = file.read()
+    _, status = os.waitpid(pid, 0)
+    return orjson.loads(content) if os.WIFEXITED(status) else None
+
+
 def run(
     url: str,
     world: Path,
@@ -110,38 +136,30 @@ def run(
     mutant: Callable[[], None] | None = None,
 ) -> Ended:
     """Harvests into `world`/out. `watched`: calls are counted, which costs a little."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        told: dict[str, Any] = {"code": 70}
-        try:
-            os.close(reader)
-            recorder = Recorder(world, record=record, blow=blow)
-            if mutant is not None:
-                mutant()
-            if watched:
-                recorder.install()
-            held = Held(limit_bytes=20_000, run_bytes=5_000)
-            outcome = anyio.run(Harvest(settings(world / "out", url, **job), held=held).run)
-            told = {"code": outcome.exit_code, "status": outcome.status, "error": outcome.error or ""}
-            told |= {"met": recorder.met, "kinds": recorder.kinds, "retried": recorder.retried}
-        except BaseException as error:
-            told = {"code": 70, "error": "".join(traceback.format_exception(error))[-3000:]}
-        finally:
-            os.write(writer, orjson.dumps(told))
-            os._exit(0)
-    os.close(writer)
-    with open(reader, "rb") as file:
-        content = file.read()
-    _, status = os.waitpid(pid, 0)
-    told = orjson.loads(content) if os.WIFEXITED(status) else {}
+
+    def running() -> dict[str, Any]:
+        recorder = Recorder(world, record=record, blow=blow)
+        if watched:
+            recorder.install()
+        if mutant is not None:
+            mutant()
+        held = Held(limit_bytes=20_000, run_bytes=5_000)
+        outcome = anyio.run(Harvest(settings(world / "out", url, **job), held=held).run)
+        told = {"code": outcome.exit_code, "status": outcome.status, "error": outcome.error or ""}
+        told |= {"met": recorder.met, "kinds": recorder.kinds, "places": recorder.places}
+        return told | {"retried": recorder.retried, "struck": recorder.struck}
+
+    told = in_a_process(running)
+    told = {} if told is None else told if "code" in told else {"code": 70, **told}
     return Ended(
         code=told.get("code"),
         status=told.get("status", ""),
         error=told.get("error", ""),
         met=told.get("met", 0),
         kinds=told.get("kinds", []),
+        places=told.get("places", []),
         retried=told.get("retried", []),
+        struck=told.get("struck", 0),
     )
 
 
@@ -163,6 +181,15 @@ def picture(out: Path) -> dict[str, str]:
         told = {"manifest": "cannot be read"}
     found |= {f"told {path}": sha256 for path, sha256 in told.items()}
     return found | {"_SUCCESS": str(success_stands(out))}
+
+
+def by_plain_names(found: dict[str, str]) -> dict[str, str]:
+    """Where a run that failed has published a partition, tables that are wider since carry digits of their
+    SHA-256 in the name. Two names that would become one are left.
+    """
+    plain = {name: re.sub(r"-[0-9a-f]{8}(?=\.parquet$)", "", name) for name in found}
+    taken = Counter(plain.values())
+    return {plain[name] if taken[plain[name]] == 1 else name: sha256 for name, sha256 in found.items()}
 
 
 def broken_promises(out: Path, *, least: int = 0) -> list[str]:

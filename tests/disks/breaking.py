@@ -1,0 +1,177 @@
+"""Every error that a disk can meet, at every recorded call: once, for good, or after half of a write.
+SQLite's own calls meet them too. `python -m tests.disks.breaking URL FOLDER`; the last line is JSON.
+
+The run must end with 7 and a message that names what it was about and the way out, or with all that it
+claims in its place; no sync that failed may be tried again; and on the mended disk the next run must end as
+if nothing had happened.
+"""
+
+import errno
+import shutil
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from harvester.errors import ConfigError, StorageError
+from harvester.verify import verify
+from tests.disks.mutants import BREAKING
+from tests.disks.recording import FAILING, Blow
+from tests.disks.runs import (
+    STORIES,
+    Ended,
+    Report,
+    arguments,
+    broken_promises,
+    by_plain_names,
+    in_a_process,
+    picture,
+    run,
+)
+from tests.harvesting import manifest
+
+STORAGE: Final = 7
+WAYS_OUT: Final = ("run again", "then run")
+UNTOLD: Final = {"manifest", "ledger", "foreign"}
+"""What verify may find after exit code 7: something is sealed and not told yet. What is told is there."""
+
+
+def differences(out: Path) -> list[str]:
+    """Of an output from what it says: what verify finds, by kind."""
+
+    def looking() -> dict[str, Any]:
+        try:
+            verdict = verify(out)
+        except ConfigError:
+            return {"found": []}  # nothing was begun
+        except StorageError as error:
+            return {"found": [f"ledger: {error}"]}
+        return {"found": [f"{one.kind}: {one.subject}: {one.detail}" for one in verdict.differences]}
+
+    told = in_a_process(looking) or {}
+    return list(told.get("found", [f"verify: {told}"]))
+
+
+class Breakages:
+    """One sweep. The first run of the story meets errors as well as the second, which has the last word. With
+    `kind` and `place` only calls of that kind, about what has that in its path.
+    """
+
+    def __init__(
+        self, url: str, folder: Path, *, story: str, every: int, kind: str, place: str, mutant: str
+    ) -> None:
+        self._url = url
+        self._folder = folder
+        self._story = STORIES[story]
+        self._every = every
+        self._kind = kind
+        self._place = place
+        self._mutant = BREAKING.get(mutant)
+        self._number = 0
+        self.report = Report()
+
+    def sweep(self, *, until_wrong: bool = False) -> None:
+        nothing, begun, clean = (self._folder / name for name in ("nothing", "begun", "clean"))
+        nothing.mkdir()
+        self._undisturbed(nothing, begun, self._story.before)
+        self._undisturbed(begun, clean, self._story.run)
+        self._wanted = picture(clean / "out")
+        least = int(manifest(begun / "out")["records"])
+        for source, job, told in ((nothing, self._story.before, 0), (begun, self._story.run, least)):
+            calls = self._undisturbed(source, self._folder / "world", job)
+            shutil.rmtree(self._folder / "world")
+            self.report.count("calls", len(calls.kinds))
+            for blow in self._blows(calls):
+                self._try(source, job, blow, least=told)
+                if until_wrong and self.report.wrong:
+                    return
+
+    def _undisturbed(self, source: Path, target: Path, job: dict[str, Any]) -> Ended:
+        shutil.copytree(source, target)
+        ended = run(self._url, target, job)
+        assert ended.code == self._story.code, ended
+        return ended
+
+    def _blows(self, calls: Ended) -> list[Blow]:
+        """Every call with every error that it can meet: in turn once, for good, and torn where it writes."""
+        chosen = []
+        for at, (kind, place) in enumerate(zip(calls.kinds, calls.places, strict=True), start=1):
+            if self._kind not in ("", kind) or self._place not in place:
+                continue
+            for error in [error for error, meets in FAILING.items() if kind in meets]:
+                self._number += 1
+                way = (at + self._number) % 3
+                if self._number % self._every == 0:
+                    chosen.append(Blow(at=at, kind="fail", error=error, lasting=way == 1, torn=way == 2))
+                self.report.count("points")
+        return chosen
+
+    def _try(self, source: Path, job: dict[str, Any], blow: Blow, *, least: int) -> None:
+        world = self._folder / "world"
+        shutil.copytree(source, world)
+        ended = run(self._url, world, job, blow=blow, mutant=self._mutant)
+        self.report.count("errors")
+        if not ended.struck:
+            self.report.count("not reached")
+        wrong = [f"{path} was synced again" for path in ended.retried]
+        wrong += broken_promises(world / "out", least=least)
+        found = differences(world / "out")
+        if ended.code == STORAGE:
+            self.report.count("exit 7")
+            wrong += self._of_the_message(ended.error, world)
+            wrong += [one for one in found if one.partition(":")[0] not in UNTOLD]
+        elif ended.code == self._story.code:
+            self.report.count("unharmed")
+            wrong += found
+            if ended.struck and not _is_dispensable(ended):
+                wrong.append("the run does not say that this failed")
+        else:
+            wrong.append(f"exit code {ended.code}: {ended.error}")
+        last = run(self._url, world, self._story.run, watched=False)
+        if last.code != self._story.code:
+            wrong.append(f"then exit code {last.code}: {last.error}")
+        elif (after := by_plain_names(picture(world / "out"))) != self._wanted:
+            wrong.append(f"differs: {sorted({*after.items()} ^ {*self._wanted.items()})}")
+        how = "for good" if blow.lasting else "torn" if blow.torn else "once"
+        call = f"{ended.kinds[ended.struck - 1]} {ended.places[ended.struck - 1]}" if ended.kinds else "?"
+        name = f"{errno.errorcode[blow.error]} {how} at {blow.at} ({call}), from {source.name}"
+        self.report.judged(name, wrong)
+        shutil.rmtree(world)
+
+    @staticmethod
+    def _of_the_message(error: str, world: Path) -> list[str]:
+        wrong = []
+        if str(world) not in error:
+            wrong.append(f"names no file: {error}")
+        if not any(way in error for way in WAYS_OUT):
+            wrong.append(f"names no way out: {error}")
+        return wrong
+
+
+def _is_dispensable(ended: Ended) -> bool:
+    """Whether the failure changes nothing that was promised: SQLite removes a journal that is done with, or
+    the ledger is closed, and its log, which is synced, cannot be moved into the file.
+    """
+    kinds, places = ended.kinds[ended.struck - 1 :], ended.places[ended.struck - 1 :]
+    if kinds[0] == "unlink" and places[0].endswith("-journal"):
+        return True
+    return all("/ledger.sqlite" in place for place in places)
+
+
+def main() -> int:
+    args = arguments(mutant="", kind="", place="", until_wrong=0).parse_args()
+    breakages = Breakages(
+        args.url,
+        args.folder,
+        story=args.story,
+        every=args.every,
+        kind=args.kind,
+        place=args.place,
+        mutant=args.mutant,
+    )
+    breakages.sweep(until_wrong=bool(args.until_wrong))
+    print(breakages.report.encoded())
+    return bool(breakages.report.wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,30 @@
+"""A full or broken disk: a sample of its errors; all of them at all calls in scripts/broken-disk-sweep."""
+
+import pytest
+
+from tests.disks.mutants import BREAKING
+from tests.disks.runs import swept
+
+SEEN_BY = {
+    "fsync retried": ["--kind", "sync_folder", "--place", "out/dt="],
+    "error of fsync swallowed": ["--kind", "sync", "--place", "out/_harvest/staging"],
+    "error of write swallowed": ["--kind", "write", "--place", "out/_manifest", "--every", "3"],
+    "error of the ledger swallowed": ["--kind", "write", "--place", "ledger.sqlite-wal", "--every", "31"],
+}
+"""Calls at which an error shows it."""
+
+
+@pytest.mark.parametrize(("story", "every"), [("plain", "331"), ("quarantine", "811"), ("parquet", "811")])
+def test_an_error_of_the_disk_is_told_and_the_run_on_the_mended_disk_is_exact(story: str, every: str) -> None:
+    code, told = swept("tests.disks.breaking", ["--every", every], story=story)
+    assert (code, told["wrong"]) == (0, [])
+    assert told["recovered"] == told["errors"] >= 2
+    assert told["exit 7"] >= 1
+
+
+@pytest.mark.parametrize("mutant", BREAKING)
+def test_an_error_that_is_swallowed_and_a_sync_that_is_retried_are_seen(mutant: str) -> None:
+    _, told = swept(
+        "tests.disks.breaking", ["--until-wrong", "1", *SEEN_BY[mutant], "--mutant", mutant], story="plain"
+    )
+    assert told["number wrong"] == 1
