@@ -212,6 +212,25 @@ def test_an_empty_answer_is_an_answer() -> None:
     assert answer_to(answer(b"", "204 No Content")).body == b""
 
 
+def test_plain_http_stays_on_this_machine_whatever_the_name_servers_say(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`api.localhost` is a name that they may answer for; it is not even asked for."""
+
+    def asked(*_: Any, **__: Any) -> Any:
+        raise AssertionError("a name server was asked")
+
+    async def use(session: Session, server: Loopback) -> None:
+        port = server.url.rpartition(":")[2]
+        monkeypatch.setattr(socket, "getaddrinfo", asked)
+        for name in ("localhost", "api.localhost"):
+            async with Session(settings(f"http://{name}:{port}")) as named:
+                assert (await named.send(ask())).body == b"{}"
+        assert len(server.requests) == 2
+
+    using(answer(b"{}"), use)
+
+
 # --- what is none
 
 

@@ -10,6 +10,7 @@ where the connection ends, and so does a whole one.
 """
 
 import os
+import socket
 import ssl
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
@@ -20,6 +21,7 @@ from typing import Any, Final, Protocol, Self
 
 import aiohttp
 import anyio
+from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from harvester import __version__
@@ -117,7 +119,11 @@ class Session:
         self._decoders = anyio.CapacityLimiter(_DECODERS)
         self._large = anyio.CapacityLimiter(1)
         self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=settings.concurrency, ssl=self._tls or True),
+            connector=aiohttp.TCPConnector(
+                limit=settings.concurrency,
+                ssl=self._tls or True,
+                resolver=None if self._tls else _ThisMachine(),
+            ),
             timeout=aiohttp.ClientTimeout(
                 total=settings.request_timeout_s,
                 sock_connect=settings.connect_timeout_s,
@@ -260,6 +266,25 @@ class Session:
                     )
                 )
         raise AssertionError(f"{type(error).__name__} is in no row")
+
+
+class _ThisMachine(AbstractResolver):
+    """For plain http: whatever the name servers say of a name below `localhost`, the token stays here."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        addresses = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
+        return [
+            ResolveResult(
+                hostname=host, host=address, port=port, family=kind, proto=0, flags=socket.AI_NUMERICHOST
+            )
+            for kind, address in addresses.items()
+            if family in (kind, socket.AF_UNSPEC)
+        ]
+
+    async def close(self) -> None:
+        pass
 
 
 def _telling(emit: Emit) -> aiohttp.TraceConfig:
