@@ -3,6 +3,9 @@
 import datetime
 import io
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
@@ -166,6 +169,13 @@ def test_row_groups_bound_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     file = pq.ParquetFile(io.BytesIO(files.content))
     assert file.num_row_groups == 5
     assert file.read().column("a").to_pylist() == list(range(5000))
+
+
+def test_arrow_takes_its_memory_from_the_one_heap_of_a_run() -> None:
+    told = "from harvester.cli.allocator import use_one_arena; use_one_arena(); import pyarrow; "
+    told += "print(pyarrow.default_memory_pool().backend_name)"
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("ARROW")}
+    assert subprocess.check_output([sys.executable, "-c", told], env=environ, text=True) == "system\n"
 
 
 def test_records_of_more_fields_than_a_table_can_have_are_an_error() -> None:
