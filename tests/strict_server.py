@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import anyio
 
 from harvester.errors import Throttled
-from harvester.transport import LOOP_CLOCK, Pace
+from harvester.transport import LOOP_CLOCK, Pace, Width
 from harvester.transport.gate import Door, Gate
 from harvester.transport.limits import Concurrency
 from harvester.transport.retry import Retry
@@ -79,17 +79,18 @@ class StrictServer:
                     raise Throttled("429", retry_after_s=self.retry_after_s)
                 return ask
 
-        pace, rng_door = make_pace(), random.Random(self.seed + 2)
+        pace, width, rng_door = make_pace(), Width(most=tasks), random.Random(self.seed + 2)
         layer = Retry[int, int](
             Concurrency(
                 Gate(
                     Wire(),
                     Door(concurrency=tasks, max_outage_s=300, rng=rng_door),
                     pace=pace,
+                    width=width,
                     emit=lambda event: None,
                     clock=LOOP_CLOCK,
                 ),
-                tasks,
+                width,
             ),
             max_attempts=8,
             max_outage_s=300,

@@ -77,6 +77,7 @@ MANNERS = {
     "RateLimit": manner({"rate": 80.0, "burst": 2.0, "retry_after": None, "headers": "draft"}, strikes=False),
     "penalties for knocking": manner({"rate": 60.0, "burst": 2.0, "penalty_s": 0.02, "retry_after": 6}),
     "a limit on requests in flight": manner({"in_flight": 2}),
+    "a few workers, and a queue before them": manner({"workers": 2, "ms": 5.0}),
     "half a minute of nobody there": manner({"refuse_s": 0.3, "after": 4}),
     "a reset before the answer": manner({"reset": "before", "share": 0.1}),
     "an answer that never comes": manner({"hang_s": 1.0, "times": 1, "after": 2}, transport=SHORT),

@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from harvester.errors import Throttled
-from harvester.transport import LOOP_CLOCK, LoopClock, Pace, TransportSettings, pace_of
+from harvester.transport import LOOP_CLOCK, LoopClock, Pace, TransportSettings, Width, pace_of
 from harvester.transport.gate import Door, Gate
 from harvester.transport.learned import (
     DEAF_S,
@@ -64,17 +64,18 @@ class Bucket:
 
 def harvest(server: Bucket, make_pace: Callable[[], Pace], *, until_s: float, tasks: int = 16) -> Pace:
     async def main() -> Pace:
-        pace, rng = make_pace(), random.Random(1)
+        pace, width, rng = make_pace(), Width(most=tasks), random.Random(1)
         layer = Retry[int, int](
             Concurrency(
                 Gate(
                     server,
                     Door(concurrency=tasks, max_outage_s=300, rng=rng),
                     pace=pace,
+                    width=width,
                     emit=lambda event: None,
                     clock=LOOP_CLOCK,
                 ),
-                tasks,
+                width,
             ),
             max_attempts=8,
             max_outage_s=300,
@@ -106,7 +107,7 @@ def test_no_more_are_under_way_than_agreed_and_all_come_through() -> None:
     server = Bucket(1e9, 1e9)
 
     async def main() -> None:
-        layer = Concurrency(server, 3)
+        layer = Concurrency(server, Width(most=3))
         async with anyio.create_task_group() as tasks:
             for ask in range(20):
                 tasks.start_soon(layer.send, ask)
@@ -120,7 +121,7 @@ def test_a_failed_or_cancelled_request_gives_its_place_back() -> None:
     server = Bucket(1, 1)
 
     async def main() -> None:
-        layer = Concurrency(server, 1)
+        layer = Concurrency(server, Width(most=1))
         with anyio.move_on_after(0.001):
             await layer.send(1)
         await layer.send(2)

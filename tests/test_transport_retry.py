@@ -23,7 +23,16 @@ from harvester.errors import (
 from harvester.events import Event, RequestFailed
 from harvester.transport import LOOP_CLOCK, OutageOutlived
 from harvester.transport.backoff import full_jitter
-from harvester.transport.retry import RESERVE, RETRIES_PER_ANSWER, RETRIES_PER_S, Budget, Patience, Retry
+from harvester.transport.retry import (
+    MAX_UNLUCKY,
+    RESERVE,
+    RETRIES_PER_ANSWER,
+    RETRIES_PER_S,
+    Budget,
+    Patience,
+    Retry,
+    bearable,
+)
 from tests.virtual_time import Highest, run
 
 BARE = Throttled("429")
@@ -84,13 +93,19 @@ def patience(max_attempts: int = 3, max_outage_s: float = 300.0) -> Patience:
 @pytest.mark.parametrize("error", [ServerFailed("500"), TimedOut("late"), Broken("cut"), BadPage("HTML")])
 def test_a_page_has_so_many_attempts(error: TransientError) -> None:
     page = patience(3)
-    assert [page.is_over(error, 0.0, good=0, alone=False) for _ in range(3)] == [False, False, True]
+    assert [page.is_over(error, 0.0, good=0, alone=False, chance=0.0) for _ in range(3)] == [
+        False,
+        False,
+        True,
+    ]
 
 
 @pytest.mark.parametrize("error", [ASKED, ConnectFailed("refused")])
 def test_what_is_nobodys_fault_is_no_attempt(error: TransientError) -> None:
     page = patience(3)
-    assert not any(page.is_over(error, float(now_s), good=now_s, alone=True) for now_s in range(100))
+    assert not any(
+        page.is_over(error, float(now_s), good=now_s, alone=True, chance=0.0) for now_s in range(100)
+    )
     assert page.attempts == 0
     assert page.tries == 100
 
@@ -98,7 +113,7 @@ def test_what_is_nobodys_fault_is_no_attempt(error: TransientError) -> None:
 def test_a_bare_429_is_an_attempt_unless_the_others_fare_no_better() -> None:
     def over(good: Callable[[int], int], alone: bool) -> bool:
         page = patience(3)
-        return any(page.is_over(BARE, 0.0, good=good(n), alone=alone) for n in range(3))
+        return any(page.is_over(BARE, 0.0, good=good(n), alone=alone, chance=0.0) for n in range(3))
 
     assert not over(good=lambda n: 0, alone=False)
     assert over(good=lambda n: n + 1, alone=False)
@@ -115,12 +130,16 @@ def test_a_page_that_is_throttled_for_ever_ends_with_the_longest_outage(
     page = patience(max_attempts=100)
     error = Throttled("429", retry_after_s=asked_s)
     times = range(1000)
-    assert next(s for s in times if page.is_over(error, float(s), good=0, alone=False)) == ends_s
+    assert next(s for s in times if page.is_over(error, float(s), good=0, alone=False, chance=0.0)) == ends_s
 
 
 def test_a_page_that_waited_long_but_was_tried_seldom_goes_on() -> None:
     page = patience(max_attempts=3)
-    assert [page.is_over(ASKED, s, good=0, alone=False) for s in (0.0, 400.0, 500.0)] == [False, False, True]
+    assert [page.is_over(ASKED, s, good=0, alone=False, chance=0.0) for s in (0.0, 400.0, 500.0)] == [
+        False,
+        False,
+        True,
+    ]
 
 
 # --- the layer
@@ -204,6 +223,16 @@ def test_a_throttled_page_goes_back_to_the_gate_without_a_wait_of_its_own() -> N
     assert outcome == 7
     assert server.came_s == [0] * 51
     assert len(events) == 50
+
+
+def test_a_page_may_be_as_unlucky_as_chance_explains() -> None:
+    assert bearable(0.0, 8) == bearable(0.1, 8) == 8
+    assert bearable(0.3, 8) == 12
+    assert bearable(0.5, 8) == 20
+    assert bearable(0.99, 8) == bearable(1.0, 8) == 8 * MAX_UNLUCKY
+    page, error = patience(3), Throttled("503", may_be_chance=True)
+    tries = [page.is_over(error, 0.0, good=n, alone=False, chance=0.5) for n in range(1, 13)]
+    assert tries == [False] * 11 + [True]
 
 
 def test_a_503_by_chance_is_tried_again_soon_and_never_at_once() -> None:

@@ -19,7 +19,7 @@ Cancelled, it drops what is not sealed. The next run goes on from what the ledge
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -43,10 +43,11 @@ from harvester.records import Held
 from harvester.scheduler.asked import Asked, begin, look_at_clock
 from harvester.scheduler.fetching import Fetcher
 from harvester.scheduler.known import begin_with, known_contract
+from harvester.scheduler.learned import begin_where_it_ended, news
 from harvester.scheduler.planning import Density, Planner
 from harvester.scheduler.revocable import Revocable
 from harvester.scheduler.steps import Fetched, Planned
-from harvester.transport import LOOP_CLOCK, Clock, Layer, OpenSession, ServerClock, Session, pace_of, stack
+from harvester.transport import LOOP_CLOCK, Clock, Layer, OpenSession, ServerClock, Session, stack
 from harvester.windows import Span
 
 LOOKAHEAD: Final = 4
@@ -192,9 +193,7 @@ class Harvest:
 
     async def _harvest(self, output: Output, todo: int) -> None:
         job = self._job
-        learned = output.ledger.learned().get("rate")
-        access = replace(job.transport, initial_rate=learned)
-        pace = pace_of(access, self._clock)
+        access, pace, width = begin_where_it_ended(job.transport, output.ledger, self._clock)
         contract = await to_thread.run_sync(known_contract, job, self._emit)
         recheck = None if contract is None else begin_with(contract, self._served)
         async with self._session(access, emit=self._emit, server_clock=self._clock) as session:
@@ -206,12 +205,13 @@ class Harvest:
                 rng=self._rng,
                 clock=self._clock,
                 pace=pace,
+                width=width,
             )
             await self._wire(output, layer, todo)
         tell_never_seen(job.pseudonyms, self._served.records, self._emit)
-        if pace.learned_rate is not None and pace.learned_rate != learned:
+        if learned := news(access, pace, width):
             with anyio.CancelScope(shield=True):
-                await to_thread.run_sync(_quietly, lambda: output.ledger.learn({"rate": pace.learned_rate}))
+                await to_thread.run_sync(_quietly, lambda: output.ledger.learn(learned))
 
     async def _wire(self, output: Output, layer: Layer[Ask, Page], todo: int) -> None:
         """The tasks and the streams between them."""

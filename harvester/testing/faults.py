@@ -61,6 +61,11 @@ KINDS: dict[str, Kind] = {
         int,
         {"retry_after": None, "retry_as": "seconds", "code": 503},
     ),
+    "workers": Kind(
+        "so many requests in work at once, `ms` each; the others queue",
+        int,
+        {"ms": 20.0},
+    ),
     "forbid": Kind("403 with a good token", bool),
     "expire_token": Kind("401 after so many requests, until the token is changed", int),
     "skew_s": Kind("the server's clock, its Date and Retry-After dates, is off by this", float),

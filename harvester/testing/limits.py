@@ -1,7 +1,8 @@
 """A strict server's limits: a token bucket with penalties, a count of requests in flight, and how both are
-announced.
+announced; and a busy one's, which lets them queue.
 """
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -56,6 +57,11 @@ class Limits:
     def __init__(self) -> None:
         self.in_flight = 0
         self._buckets: dict[tuple[float, float, float], Bucket] = {}
+        self._workers: dict[int, asyncio.Semaphore] = {}
+
+    def workers(self, fault: Fault) -> asyncio.Semaphore:
+        """Who is inside is in work."""
+        return self._workers.setdefault(fault.value, asyncio.Semaphore(fault.value))
 
     def bucket(self, fault: Fault) -> Bucket:
         shape = (fault.value, float(fault.options["burst"]), float(fault.options["penalty_s"]))

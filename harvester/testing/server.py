@@ -153,7 +153,12 @@ class Simulator:
         self._count += 1
         self._begun_s = self._begun_s or now_s
         at_s = round(now_s - self.stats.first_s, 6)
-        entry: dict[str, Any] = {"number": self.stats.requests, "at_s": at_s, "dataset": dataset}
+        entry: dict[str, Any] = {
+            "number": self.stats.requests,
+            "at_s": at_s,
+            "in_flight": self.stats.in_flight,
+            "dataset": dataset,
+        }
         window: dict[str, Any] = {}
         try:
             body = {name[:1].upper() + name[1:]: value for name, value in orjson.loads(raw).items()}
@@ -212,6 +217,9 @@ class Simulator:
         return answer
 
     async def _wait(self, struck: Mapping[str, Fault], entry: Mapping[str, Any], number: int) -> None:
+        if fault := struck.get("workers"):
+            async with self._limits.workers(fault):
+                await asyncio.sleep(fault.options["ms"] / 1000)
         wait_ms = self.settings.latency_ms
         if fault := struck.get("latency_ms"):
             jitter = draw(self.settings.seed, "jitter", number) * fault.options["jitter_ms"]

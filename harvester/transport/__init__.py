@@ -5,7 +5,7 @@ From the outside in, as `stack` puts them together:
     Retry         tries again what is worth it, within each page's attempts and everybody's budget
     Blot          what the server echoes of the token is told to nobody
     read          the caller's: asks become requests, answers become pages or BadPage
-    Concurrency   so many under way
+    Concurrency   so many under way, fewer where the server has no room for more
     Auth          the token, and a new one when it expires
     Gate          a pause for everybody, and each request's turn in the pace
     Session       aiohttp: one request, one whole answer or one of our errors
@@ -30,6 +30,7 @@ from harvester.transport.retry import Retry
 from harvester.transport.server_clock import ServerClock
 from harvester.transport.session import OpenSession, Session
 from harvester.transport.settings import TransportSettings, check_base_url
+from harvester.transport.width import Width
 
 __all__ = [
     "LOOP_CLOCK",
@@ -43,9 +44,11 @@ __all__ = [
     "ServerClock",
     "Session",
     "TransportSettings",
+    "Width",
     "check_base_url",
     "pace_of",
     "stack",
+    "width_of",
 ]
 
 
@@ -54,6 +57,13 @@ def pace_of(settings: TransportSettings, clock: Clock = LOOP_CLOCK) -> Pace:
     if settings.requests_per_second is not None:
         return Steady(settings.requests_per_second, clock)
     return Learned(Rate() if settings.initial_rate is None else Rate.remembered(settings.initial_rate), clock)
+
+
+def width_of(settings: TransportSettings) -> Width:
+    """Its `worth_remembering` is what the next run wants to be told as `initial_width`."""
+    if settings.initial_width is None:
+        return Width(most=settings.concurrency)
+    return Width.remembered(settings.concurrency, settings.initial_width)
 
 
 def stack(
@@ -65,27 +75,28 @@ def stack(
     rng: random.Random,
     clock: Clock = LOOP_CLOCK,
     pace: Pace | None = None,
+    width: Width | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Layer[Q, A]:
     """The whole of it, for all tasks to share. Reads the token: ConfigError where there is none. Give a
-    `pace` of your own (`pace_of`) to read its `learned_rate` afterwards."""
-    slots, attempts, outage_s = settings.concurrency, settings.max_attempts, settings.max_outage_s
-    pace = pace or pace_of(settings, clock)
-    door = Door(concurrency=slots, max_outage_s=outage_s, rng=rng)
+    `pace` and a `width` of your own (`pace_of`, `width_of`) to read afterwards what they have learned."""
+    attempts, outage_s = settings.max_attempts, settings.max_outage_s
+    pace, width = pace or pace_of(settings, clock), width or width_of(settings)
+    door = Door(concurrency=settings.concurrency, max_outage_s=outage_s, rng=rng)
     blotter = Blotter()
     return Retry(
         Blot(
             read(
                 Concurrency(
                     Auth(
-                        Gate(session, door, pace=pace, emit=emit, clock=clock),
+                        Gate(session, door, pace=pace, width=width, emit=emit, clock=clock),
                         settings,
                         environ=environ,
                         emit=emit,
                         clock=clock,
                         blotter=blotter,
                     ),
-                    slots,
+                    width,
                 )
             ),
             blotter,

@@ -15,9 +15,10 @@ quota that goes up with each answer doubles in each round trip. `Door` decides a
 the layer around it.
 
 A 503 that names no pause may mean everybody or one machine of many, so the answers beside it decide. Each of
-them takes trust, each good answer gives it back. Where trust is left the request alone is tried again, and
-all the others only take a breath, `BREATH` of the time at most; where none is left everybody waits as after
-a 429. A pause leaves a single step of trust, and so does the start: what was ill has to show that it is well.
+them takes trust, each good answer gives three times as much. Where trust is left the request alone is tried
+again, and all the others only take a breath, `BREATH` of the time at most; where none is left everybody waits
+as after a 429. A pause leaves a single step of trust, and so does the start: what was ill has to show that it
+is well.
 
 What came from a request that left before the pause says nothing about the time after it: its ticket is of
 an older epoch. It may lengthen the pause, it never ends or begins one.
@@ -43,14 +44,19 @@ from harvester.transport.backoff import full_jitter
 from harvester.transport.clock import Clock
 from harvester.transport.layer import A, Layer, Q
 from harvester.transport.limits import Pace
+from harvester.transport.width import Width
 
 GIVEN_UP_KNOCK_S: Final = 1.0
 """Between knocks once an outage was given up: often enough to see each remaining window fail in bearable
 time, too seldom to hurt."""
 
-TRUST: Final = 8
-"""503s more than good answers, after which they mean everybody. With one answer in five of them it happens
-once in a hundred thousand answers, with one in two soon."""
+TRUST: Final = 16
+"""503s, after which they mean everybody where nothing good comes between them."""
+GAINED: Final = 3
+"""By each good answer: where every second one is a 503 at random, the trust is used up once in some ten
+thousand answers; where four of five are, soon."""
+AFRESH: Final = 1
+"""After a pause, and at the start: what was ill has to show that it is well."""
 BREATH: Final = 0.05
 """Of the time since the last breath: what hiccups may cost altogether."""
 MAX_BREATH_S: Final = 0.5
@@ -125,7 +131,7 @@ class Door:
     """Of this epoch."""
     _opens_s: float = 0.0
     """Not before then, be it a pause or a breath."""
-    _trust: int = 1
+    _trust: int = AFRESH
     _breathed_s: float = 0.0
     _failed_knocks: int = 0
     _outage_since_s: float | None = None
@@ -157,7 +163,7 @@ class Door:
         if ticket != self._epoch:
             return
         self._under_way -= 1
-        self._trust = min(TRUST, self._trust + 1)
+        self._trust = min(TRUST, self._trust + GAINED)
         if self.state is State.OPEN:
             return
         self._failed_knocks = 0
@@ -223,7 +229,7 @@ class Door:
             wait_s = full_jitter(self._failed_knocks + 1, self.rng)
         self._become(news)
         self._epoch += 1
-        self._trust = 1
+        self._trust = AFRESH
         self._quota = 1
         self._under_way = 0
         self._opens_s = now_s + wait_s
@@ -236,10 +242,13 @@ class Door:
 class Gate(Generic[Q, A]):
     """The layer: waits at the door, takes a turn of the pace, and tells the door how it went."""
 
-    def __init__(self, inner: Layer[Q, A], door: Door, *, pace: Pace, emit: Emit, clock: Clock) -> None:
+    def __init__(
+        self, inner: Layer[Q, A], door: Door, *, pace: Pace, width: Width, emit: Emit, clock: Clock
+    ) -> None:
         self._inner = inner
         self._door = door
         self._pace = pace
+        self._width = width
         self._emit = emit
         self._clock = clock
         self._news = anyio.Event()
@@ -251,23 +260,12 @@ class Gate(Generic[Q, A]):
         door = self._door
         left_s = self._clock.monotonic()
         self._pace.left(left_s)
+        level = self._width.left()
         given_up = door.given_up
         try:
             answer = await self._inner.send(ask)
         except (Throttled, ConnectFailed) as error:
-            # A failed knock tells how long the server is out, not how fast it may be asked.
-            knocked = door.state is State.KNOCKING
-            now_s = self._clock.monotonic()
-            if isinstance(error, Throttled) and error.may_be_chance:
-                wait_s = door.unsure(ticket, now_s)
-                if not knocked:
-                    self._pace.unsure(left_s, now_s)
-                if wait_s is not None:
-                    self._pace.paused(wait_s)
-            else:
-                wait_s = door.shut(ticket, now_s, error.retry_after_s)
-                if wait_s is not None and not knocked and isinstance(error, Throttled):
-                    self._pace.throttled(now_s)
+            wait_s = self._shut(error, ticket, level=level, left_s=left_s)
             self._pause_began(wait_s, error)
             if door.given_up != given_up:
                 raise self._outlived() from None
@@ -285,13 +283,36 @@ class Gate(Generic[Q, A]):
             raise
         else:
             door.served(ticket)
-            self._pace.answered(self._clock.monotonic())
+            now_s = self._clock.monotonic()
+            self._pace.answered(now_s)
+            self._width.served(level, now_s - left_s)
             return answer
         finally:
+            self._width.came_back()
             self._pace.came_back(left_s, self._clock.monotonic())
             if self._waiting:
                 self._news.set()
                 self._news = anyio.Event()
+
+    def _shut(
+        self, error: Throttled | ConnectFailed, ticket: int, *, level: int, left_s: float
+    ) -> float | None:
+        door, pace, now_s = self._door, self._pace, self._clock.monotonic()
+        # A failed knock tells how long the server is out, not how fast or by how many it may be asked.
+        knocked = door.state is State.KNOCKING
+        if not isinstance(error, Throttled):
+            return door.shut(ticket, now_s, error.retry_after_s)
+        if error.may_be_chance:
+            wait_s = door.unsure(ticket, now_s)
+            if not knocked and not self._width.refused(level, may_be_chance=True):
+                pace.unsure(left_s, now_s)
+            if wait_s is not None:
+                pace.paused(wait_s)
+            return wait_s
+        wait_s = door.shut(ticket, now_s, error.retry_after_s)
+        if wait_s is not None and not knocked and not self._width.refused(level):
+            pace.throttled(now_s)
+        return wait_s
 
     async def _leave(self) -> int:
         door, clock = self._door, self._clock
@@ -300,13 +321,13 @@ class Gate(Generic[Q, A]):
             await self._pace.turn()
             # No await from here to the request: whoever finds the door open now does not knock during a
             # pause.
-            ticket = door.leave(clock.monotonic())
+            ticket = door.leave(clock.monotonic()) if self._width.has_room else None
             if ticket is not None:
                 return ticket
 
     async def _admitted(self) -> None:
         given_up = self._door.given_up
-        while (blocked_s := self._door.blocked_s(self._clock.monotonic())) is not None:
+        while (blocked_s := self._blocked_s()) is not None:
             if blocked_s < inf:
                 await self._clock.sleep(blocked_s)
                 continue
@@ -317,6 +338,11 @@ class Gate(Generic[Q, A]):
                 self._waiting -= 1
             if self._door.given_up != given_up:
                 raise self._outlived()
+
+    def _blocked_s(self) -> float | None:
+        """As the door says; and who had a slot before there were fewer waits here."""
+        blocked_s = self._door.blocked_s(self._clock.monotonic())
+        return inf if blocked_s is None and not self._width.has_room else blocked_s
 
     def _pause_began(self, wait_s: float | None, error: TransientError) -> None:
         if wait_s is not None:

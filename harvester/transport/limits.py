@@ -13,6 +13,7 @@ from aiolimiter import AsyncLimiter
 from harvester.transport.clock import Clock
 from harvester.transport.layer import A, Layer, Q
 from harvester.transport.spacing import Spacing
+from harvester.transport.width import Width
 
 LATENESS_S: Final = 0.002
 """What timers and a busy loop lose is made up as far as this: without it 200 requests a second become 182
@@ -28,15 +29,30 @@ STEP_UP_AFTER_S: Final = 60.0
 
 
 class Concurrency(Generic[Q, A]):
-    """At most so many at a time; those who wait come in the order in which they asked."""
+    """At most so many at a time, and as many as the width says by now; those who wait come in the order in
+    which they asked."""
 
-    def __init__(self, inner: Layer[Q, A], limit: int) -> None:
+    def __init__(self, inner: Layer[Q, A], width: Width) -> None:
         self._inner = inner
-        self._slots = anyio.Semaphore(limit, fast_acquire=True)
+        self._width = width
+        self._given = width.limit
+        self._slots = anyio.Semaphore(width.limit, fast_acquire=True)
 
     async def send(self, ask: Q) -> A:
-        async with self._slots:
+        await self._slots.acquire()
+        try:
             return await self._inner.send(ask)
+        finally:
+            self._give_back()
+
+    def _give_back(self) -> None:
+        if self._given > self._width.limit:
+            self._given -= 1
+            return
+        self._slots.release()
+        for _ in range(self._width.limit - self._given):
+            self._given += 1
+            self._slots.release()
 
 
 class Pace(Protocol):

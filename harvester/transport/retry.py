@@ -10,6 +10,7 @@ Counted as an attempt of the page is every failure but those that are nobody's f
     everything else, a bad page included                   an attempt
     =====================================================  ================================================
 
+503s that name no pause, beside good answers, may be as many as chance explains before they are too many.
 A page that alone is throttled for ever while others come through ends after the same `max_outage_s`, if it
 was tried often enough in that time.
 
@@ -21,6 +22,7 @@ once, and one that fails them all is asked again at a trickle, however many task
 
 import random
 from dataclasses import dataclass
+from math import ceil, log
 from typing import Final, Generic
 
 from harvester.errors import ConnectFailed, Throttled, TransientError
@@ -33,6 +35,12 @@ from harvester.transport.layer import A, Layer, Q
 RETRIES_PER_ANSWER: Final = 0.5
 RETRIES_PER_S: Final = 10.0
 RESERVE: Final = 50.0
+
+UNLUCKY: Final = 1e-6
+MAX_UNLUCKY: Final = 4
+"""Times the attempts of a page."""
+_LATELY: Final = 1 / 64
+"""Weight of the last answer in the share of 503s that name no pause."""
 
 
 @dataclass(slots=True)
@@ -69,9 +77,9 @@ class Patience:
     _throttled_since_s: float | None = None
     _longest_asked_s: float = 0.0
 
-    def is_over(self, error: TransientError, now_s: float, *, good: int, alone: bool) -> bool:
+    def is_over(self, error: TransientError, now_s: float, *, good: int, alone: bool, chance: float) -> bool:
         """Takes note of a failure. `good`: answers that all pages had so far; `alone`: no other page is
-        under way."""
+        under way; `chance`: that an answer is a 503 which names no pause."""
         self.tries += 1
         others_fared_better = good != self._good_before
         self._good_before = good
@@ -87,7 +95,15 @@ class Patience:
             if error.retry_after_s is not None or not (others_fared_better or alone):
                 return False
         self.attempts += 1
+        if isinstance(error, Throttled) and error.may_be_chance:
+            return self.attempts >= bearable(chance, self.max_attempts)
         return self.attempts >= self.max_attempts
+
+
+def bearable(chance: float, max_attempts: int) -> int:
+    """Failures in a row by which a page is no more unlucky than one in a million may be."""
+    by_chance = log(UNLUCKY) / log(min(max(chance, UNLUCKY), 0.99))
+    return max(max_attempts, min(ceil(by_chance), max_attempts * MAX_UNLUCKY))
 
 
 class Retry(Generic[Q, A]):
@@ -109,6 +125,7 @@ class Retry(Generic[Q, A]):
         self._rng = rng
         self._budget = Budget()
         self._good = 0
+        self._chance = 0.0
         self._under_way = 0
 
     async def send(self, ask: Q) -> A:
@@ -138,6 +155,7 @@ class Retry(Generic[Q, A]):
                     )
                 else:
                     self._good += 1
+                    self._chance *= 1 - _LATELY
                     self._budget.answered()
                     return answer
                 await self._clock.sleep(wait_s)
@@ -147,9 +165,12 @@ class Retry(Generic[Q, A]):
     def _wait_s(self, patience: Patience, error: TransientError) -> float | None:
         now_s = self._clock.monotonic()
         attempts = patience.attempts
-        if patience.is_over(error, now_s, good=self._good, alone=self._under_way == 1):
+        is_chance = isinstance(error, Throttled) and error.may_be_chance
+        self._chance += _LATELY * (is_chance - self._chance)
+        alone = self._under_way == 1
+        if patience.is_over(error, now_s, good=self._good, alone=alone, chance=self._chance):
             return None
-        if isinstance(error, Throttled) and error.may_be_chance:
+        if is_chance:
             # Where the gate has its doubts and lets the others go on, this one waits alone: little at first,
             # and all its attempts together as long as ever.
             wait_s = full_jitter(max(1, 2 * patience.attempts - 1), self._rng, base_s=HICCUP_BASE_S)

@@ -28,12 +28,14 @@ class TransportSettings:
     about a minute of the change, but whoever rotates tokens lets the old one live on that long; this covers
     a plain file."""
     concurrency: int = 16
-    """Requests in flight. Hides 200 ms of latency for pages that cost 10 ms; the server's own pool is
-    seldom larger."""
+    """Requests in flight at most; fewer where the server only makes them wait. Hides 200 ms of latency for
+    pages that cost 10 ms; the server's own pool is seldom larger."""
     requests_per_second: float | None = None
     """None: unlimited until the server throttles, from then on learned."""
     initial_rate: float | None = None
     """What an earlier run learned; only read where `requests_per_second` is None."""
+    initial_width: int | None = None
+    """How many in flight an earlier run found to be enough, where that is less than `concurrency`."""
     request_timeout_s: float = 60.0
     """One request, from its first byte to the last of its answer: ends one that drips."""
     connect_timeout_s: float = 10.0

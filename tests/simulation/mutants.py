@@ -17,6 +17,7 @@ from harvester.transport.gate import Door
 from harvester.transport.limits import Concurrency, Steady
 from harvester.transport.retry import Budget
 from harvester.transport.server_clock import ServerClock
+from harvester.transport.width import Width
 
 Patch = tuple[type, str, Any]
 
@@ -108,7 +109,10 @@ MUTANTS: Final[dict[str, Callable[[], list[Patch]]]] = {
     "a pause is not shared": lambda: [(Door, "shut", _no_pause)],
     "the retry budget is off": lambda: [(Budget, "draw", lambda self, now_s: 0.0)],
     "the pace is off": lambda: [(Steady, "turn", _no_turn)],
-    "no limit in flight": lambda: [(Concurrency, "send", _no_slot)],
+    "no limit in flight": lambda: [
+        (Concurrency, "send", _no_slot),
+        (Width, "has_room", property(lambda self: True)),
+    ],
     "a slot is not returned": lambda: [(Concurrency, "send", _kept_slot)],
     "done before it is sealed": lambda: [(Assembly, "write", _done_before_seal(Assembly.write))],
     "the first version wins": lambda: [(Gather, "_newest", _first_version)],
