@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -117,6 +118,32 @@ def test_a_link_leads_no_command_out_of_an_output(
         said = "".join(capfd.readouterr())
         assert victims() == before, (command, target)
         assert (code == 1, "unforeseen" in said) == (False, False), (command, target, said)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "_manifest.json",
+        "_SUCCESS",
+        SHARD,
+        "_harvest/ledger.sqlite",
+        "_harvest/lock",
+        "_harvest/contract.json",
+    ],
+)
+def test_a_pipe_in_the_place_of_a_file_holds_up_no_command(
+    place: str, good: Path, server: Server, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody writes to it, so who reads it, or opens it to read, waits for ever."""
+    for command in COMMANDS:
+        fresh(good)
+        os.mkfifo(taken_away(place))
+        signal.alarm(20)  # ends the tests, and says where
+        code = main(command)
+        signal.alarm(0)
+        said = "".join(capfd.readouterr())
+        assert code in (0, 4, 7), (command, said)
+        assert "unforeseen" not in said
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)

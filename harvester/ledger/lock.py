@@ -20,7 +20,7 @@ _TRY_S: Final = 0.02
 def is_held(home: Path) -> bool:
     """Whether a run is at work on the output."""
     try:
-        file = os.open(home / "lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        file = os.open(home / "lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return False
     try:

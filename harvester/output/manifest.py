@@ -16,7 +16,7 @@ import orjson
 from harvester.errors import StorageError, VerificationFailed
 from harvester.ledger import Gap
 from harvester.shards import naming
-from harvester.shards.disk import Disk
+from harvester.shards.disk import Disk, plain
 from harvester.windows import Span
 
 FORMAT_VERSION: Final = 1
@@ -138,8 +138,8 @@ def withdraw_success(disk: Disk) -> None:
 def success_stands(out: Path) -> bool:
     """Whether `_SUCCESS` holds the digest of the manifest that stands beside it."""
     try:
-        vouched = (out / naming.SUCCESS).read_text("ascii", errors="replace").strip()
-        return vouched == hashlib.sha256((out / naming.MANIFEST).read_bytes()).hexdigest()
+        vouched = plain(out / naming.SUCCESS).read_text("ascii", errors="replace").strip()
+        return vouched == hashlib.sha256(plain(out / naming.MANIFEST).read_bytes()).hexdigest()
     except OSError:
         return False
 
@@ -156,7 +156,7 @@ def read_manifest(out: Path) -> Manifest:
     """Raises VerificationFailed where the manifest is missing or is none."""
     path = out / naming.MANIFEST
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+        return msgspec.json.decode(plain(path).read_bytes(), type=Manifest)
     except FileNotFoundError:
         raise VerificationFailed(
             f"{path}: there is no manifest; the run was killed before its end. Run the job again to go on"

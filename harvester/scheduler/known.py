@@ -10,6 +10,7 @@ from harvester.contract import Contract, Recheck
 from harvester.events import ContractChanged, Emit
 from harvester.job import Job
 from harvester.pages import Served
+from harvester.shards.disk import plain
 
 _AGAIN = "it is not used; run harvester probe again"
 
@@ -17,7 +18,7 @@ _AGAIN = "it is not used; run harvester probe again"
 def known_contract(job: Job, emit: Emit) -> Contract | None:
     """None where there is none that can be used, and where there is one all the same, that is told."""
     try:
-        found = contract.decode((job.output.folder / contract.FILE).read_bytes())
+        found = contract.decode(plain(job.output.folder / contract.FILE).read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

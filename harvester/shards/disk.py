@@ -22,12 +22,24 @@ from harvester.errors import StorageError
 _HASH_BYTES: Final = 1 << 20
 _NO_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.EXDEV, errno.EMLINK, errno.ENOSYS}
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # for a pipe: not to wait for who writes to it
+_NO_FILE: Final = "a pipe or a device stands in the place of a file"
 _HINTS: Final = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some space",
+    errno.EINVAL: "remove it",
     errno.ELOOP: "no link is followed inside an output: remove it",
     errno.ENOTDIR: "a link or a file stands in the place of a folder: remove it",
 }
+
+
+def plain(path: Path) -> Path:
+    """`path` itself, to be read. OSError where neither a file nor a folder stands: who reads a pipe waits for
+    ever."""
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise OSError(errno.EINVAL, _NO_FILE)
+    return path
 
 
 class Disk:
@@ -252,7 +264,7 @@ class Disk:
         except FileNotFoundError:
             return None
         except OSError as error:
-            if error.errno == errno.ELOOP:
+            if error.errno in (errno.ELOOP, errno.EINVAL):
                 return None
             with self._explained("read", relative):
                 raise
@@ -263,7 +275,11 @@ class Disk:
 
     @staticmethod
     def _opened(name: str, folder: int) -> io.BufferedReader:
-        return open(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder), "rb")
+        handle = os.open(name, _READ | os.O_NOFOLLOW, dir_fd=folder)
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
+            raise OSError(errno.EINVAL, _NO_FILE)
+        return open(handle, "rb")
 
     def sha256(self, relative: str) -> str:
         with self._explained("read", relative), self.read(relative) as file:

@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol, TypeVar
 from isal import igzip
 
 from harvester.errors import StorageError
+from harvester.shards.disk import plain
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -94,6 +95,7 @@ def encoder(compression: str) -> Encoder:
 
 
 def _opened(path: Path) -> Any:
+    plain(path)
     if path.name.endswith(".zst"):
         return zstd.open(path, "rb")
     if path.name.endswith(".gz"):

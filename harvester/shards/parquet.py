@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from harvester.errors import StorageError
 from harvester.shapes import JSON, MOST_FIELDS, Fields, Shape, join, ordered
 from harvester.shards.columns import Columns, Surprise, Timestamps
+from harvester.shards.disk import plain
 
 BLOCK_RECORDS: Final = 1000
 ROW_GROUP_BYTES: Final = 16 << 20
@@ -137,7 +138,7 @@ def read_lines(path: Path) -> Iterator[bytes]:
     """The records of a Parquet shard as JSON again, for those who look at records one by one. Equal values,
     not equal bytes. Raises StorageError where the file is missing or damaged."""
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(plain(path)) as file:
             shape = _shape_in(file)
             for batch in file.iter_batches(batch_size=BLOCK_RECORDS):
                 yield from (_ENCODE(_as_sent(row, shape)) for row in batch.to_pylist())
@@ -148,7 +149,7 @@ def read_lines(path: Path) -> Iterator[bytes]:
 def shape_of(path: Path) -> Shape:
     """What a Parquet shard was written in. Raises StorageError where it is missing, damaged or not ours."""
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(plain(path)) as file:
             return _shape_in(file)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise _unreadable(path, error) from error

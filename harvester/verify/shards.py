@@ -11,6 +11,7 @@ from harvester.errors import StorageError
 from harvester.output import ManifestShard
 from harvester.output.manifest import iso
 from harvester.shards import PARQUET, naming, read_lines
+from harvester.shards.disk import plain
 from harvester.verify.keys import Keys
 from harvester.verify.verdict import Verdict
 from harvester.windows import Partition, Span
@@ -41,7 +42,7 @@ class Shards:
             return False
         path = self._out / shard.path
         try:
-            with path.open("rb") as file:
+            with plain(path).open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             size = path.stat().st_size
         except FileNotFoundError:
