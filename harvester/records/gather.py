@@ -214,6 +214,9 @@ class Gather:
 
     def cut(self, window: Window) -> None:
         """The window ends earlier than was thought, and rows behind its end are not kept."""
+        if window.end >= self._part.end:
+            self.window = window
+            return  # nothing was kept from there on
         beyond = [key for key, row in self._now.items() if row[0] >= window.end]
         for key in beyond:
             size = len(self._now.pop(key)[3])

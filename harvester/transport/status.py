@@ -22,6 +22,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Final
 
 from yarl import URL
@@ -112,6 +113,7 @@ def _server_now(headers: Mapping[str, str], now: datetime) -> datetime:
     return http_date(headers.get("date", "")) or now
 
 
+@lru_cache(maxsize=4)  # a second of answers has but one
 def http_date(text: str) -> datetime | None:
     """The time in a header, aware; None where it is none."""
     try:
