@@ -115,9 +115,11 @@ class Recheck:
                 changes += self._once(fact, "rows in another order than asked for")
         return changes
 
-    def served(self, *, limit: int, caps: Iterable[int], offset_ignored: bool) -> list[Change]:
+    def served(
+        self, *, limit: int, caps: Iterable[int], offset_ignored: bool, seek: str = ""
+    ) -> list[Change]:
         """What all readers together have seen; `limit` is asked for now, `caps` are sizes of pages after
-        which more followed."""
+        which more followed, `seek` tells what a filter by key did else."""
         changes: list[Change] = []
         known = self._contract
         if known.value("limit") in ("honoured", "cut", "refused"):
@@ -131,6 +133,8 @@ class Recheck:
                 changes += self._once("limit", f"a page of {self._limit:,} records is refused")
         if offset_ignored and known.value("offset") == "works":
             changes += self._once("offset", "the same page for every offset")
+        if seek and known.value("seek") == "works":
+            changes += self._once("seek", seek)
         return changes
 
     def _once(self, fact: str, seen: str) -> list[Change]:

@@ -118,7 +118,7 @@ def test_the_harvest_is_exact(tmp_path: Path, name: str) -> None:
 
 def test_the_list_of_behaviours_names_each_switch_of_the_simulator() -> None:
     listed = (Path(__file__).parents[1] / "docs" / "behaviours.md").read_text()
-    own = {"latency_ms", "forbid", "filter"}  # how soon, the wrong token, and what only `probe` asks for
+    own = {"latency_ms", "forbid"}  # how soon, and the wrong token
     assert [name for name in KINDS if name not in own and name not in listed] == []
     assert [name for name in MANNERS if not MANNERS[name].faults] == []
 

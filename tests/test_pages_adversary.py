@@ -1,9 +1,9 @@
 """pages against a server that does its worst: exact for all that stood still, or told; never silently short.
 
 A seed makes a server: a cap that differs by call, by range or by offset, ties, doubles, an order that is kept
-or not or turned round for single requests, offsets that are ignored or refused, rows that are deleted and
-inserted between two calls. No page is cut to a single record: that cannot be told from a range with one
-record in it by any request.
+or not or turned round for single requests, offsets that are ignored or refused, filters by key that work or
+not, rows that are deleted and inserted between two calls. No page is cut to a single record: that cannot be
+told from a range with one record in it by any request.
 """
 
 import os
@@ -47,6 +47,8 @@ class Adversary:
     depth: int
     moves: float
     includes_ends: bool
+    seeks: str
+    """What a filter by key does; "never": a run does not use it. "nothing": no record passes it."""
     opposite: float
     """Which share of the requests is answered in the opposite order: the same ones always."""
     gone: set[Row] = field(default_factory=set)
@@ -65,12 +67,21 @@ class Adversary:
             for row in self.rows
             if ask.start < row[0] < ask.end or (self.includes_ends and row[0] in (ask.start, ask.end))
         ]
+        if ask.after is not None:
+            if self.seeks == "refused":
+                raise Rejected("no filter", status_code=400)
+            inside = [row for row in inside if self._is_behind(row, ask.after)]
         offset = 0 if self.offsets == "ignored" else ask.offset
         size = min(ask.limit, self._cap(ask))
         rows = self._ordered(inside, ask)
         if zlib.crc32(f"{ask}".encode()) % 1000 < 1000 * self.opposite:
             rows = rows[::-1]
         return Page(rows=rows[offset : offset + size])
+
+    def _is_behind(self, row: Row, key: str | int) -> bool:
+        if self.seeks == "$gte":
+            return str(row[1]) >= str(key)
+        return self.seeks == "ignored" or (self.seeks == "works" and str(row[1]) > str(key))
 
     def _cap(self, ask: Ask) -> int:
         if self.cap == "none":
@@ -139,6 +150,7 @@ def adversary(seed: int) -> Adversary:
         depth=rng.randrange(1, 40),
         moves=rng.choice([0.0, 0.0, 0.05, 0.3]) if steady else 0.0,
         includes_ends=rng.random() < 0.7,
+        seeks=rng.choice(["never", "works", "works", "ignored", "refused", "nothing", "$gte"]),
         opposite=rng.choice([0.0, 0.0, 0.1, 0.3]),
     )
 
@@ -153,7 +165,7 @@ async def story(seed: int, by_time: bool) -> None:
     server = adversary(seed)
     truth = set(server.rows)
     limit = server.rng.choice([8, 12, 25, 1000])
-    served = Served(limit=limit)
+    served = Served(limit=limit, seeks=server.seeks != "never")
     pages = Pages(server, dialect=DIALECT, served=served, emit=events.nobody)
     stretches = Stretches(server, pages, dialect=DIALECT, served=served, emit=events.nobody)
     sheaf = Sheaf(
@@ -207,7 +219,7 @@ def test_a_server_that_does_all_right_is_read_whole_whatever_its_caps() -> None:
 
 
 async def whole(server: Adversary, seed: int) -> None:
-    served = Served(limit=1000)
+    served = Served(limit=1000, seeks=server.seeks != "never")
     pages = Pages(server, dialect=DIALECT, served=served, emit=events.nobody)
     stretches = Stretches(server, pages, dialect=DIALECT, served=served, emit=events.nobody)
     sheaf = Sheaf(

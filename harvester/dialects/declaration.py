@@ -101,6 +101,7 @@ def _mistakes(declaration: Declaration) -> Iterator[tuple[str, str]]:
             Shape.of(told)
         except ValueError as error:
             yield f"[types] {name}", str(error)
+    yield from _mistakes_of_seek(declaration)
     if declaration.max_page_size is not None and declaration.max_page_size < 1:
         yield "max_page_size", f"expected 1 or more, got {declaration.max_page_size}"
 
@@ -142,6 +143,29 @@ def _mistakes_of_request(declaration: Declaration) -> Iterator[tuple[str, str]]:
                 f"[defaults] {name}",
                 f'no place for it; expected a value "{{{name}}}" somewhere in [request]',
             )
+
+
+def _mistakes_of_seek(declaration: Declaration) -> Iterator[tuple[str, str]]:
+    seek = declaration.seek
+    if seek is None:
+        return
+    wanted = {"after": (seek.after, ("after",)), "both": (seek.both, ("filter", "after"))}
+    for name, (value, known) in wanted.items():
+        if value is None:
+            continue
+        try:
+            named = set(template.parameters(template.compiled(value, known)))
+        except ValueError as error:
+            yield f"[seek] {name}", str(error)
+            continue
+        for missing in sorted(set(known) - named):
+            yield f"[seek] {name}", f'no place for {{{missing}}}; expected a value "{{{missing}}}" in it'
+    if declaration.record is None or len(declaration.record.keys) != 1:
+        yield "[seek]", "expected a [record] key of one field to go by"
+    request = declaration.request
+    placed = template.parameters(template.compiled([request.body, request.query, request.headers]))
+    if "filter" not in placed:
+        yield "[seek]", 'no place for it; expected a value "{filter}" somewhere in [request]'
 
 
 def _mistakes_of_times(declaration: Declaration) -> Iterator[tuple[str, str]]:

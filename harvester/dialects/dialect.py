@@ -89,6 +89,11 @@ class Dialect:
         return self._requests.places
 
     @property
+    def seeks(self) -> bool:
+        """Whether `Ask.after` can be asked for."""
+        return self._requests.seeks(self.selection)
+
+    @property
     def order_by(self) -> str | None:
         return self.selection.order_by
 
@@ -133,7 +138,7 @@ class Dialect:
         told["answer"] = told["answer"]["records"]
         told["defaults"].pop("order_by")
         (told["record"] or {}).pop("second_key", None)
-        for name in ("paging", "widen_s", "max_page_size", "ends", "time", "relative", "types"):
+        for name in ("paging", "widen_s", "max_page_size", "ends", "time", "relative", "seek", "types"):
             told.pop(name)
         return sha256(orjson.dumps(told, option=orjson.OPT_SORT_KEYS)).hexdigest()
 

@@ -70,6 +70,19 @@ class RequestWriter:
             "order_by",
         }
         self._form: _Form | None = None
+        self._seek = declaration.seek
+        self._after = template.compiled(self._seek.after, ("after",)) if self._seek else None
+        self._both = template.compiled(self._seek.both, ("filter", "after")) if self._seek else None
+
+    def seeks(self, selection: Selection) -> bool:
+        """Whether records behind a key can be asked for; with a filter of the job's own it takes words for
+        both."""
+        own = selection.filter
+        return self._seek is not None and (not own or (self._both is not None and isinstance(own, dict)))
+
+    def _behind(self, key: str | int, own: Any) -> Any:
+        behind = template.fill(self._after, {"after": key}, _text)
+        return template.fill(self._both, {"filter": own, "after": behind}, _text) if own else behind
 
     def write(self, ask: Ask, selection: Selection) -> Request:
         if self._is_exact:
@@ -85,6 +98,9 @@ class RequestWriter:
             "limit": ask.limit,
             "offset": ask.offset,
         }
+        if ask.after is not None:
+            asked["filter"] = self._behind(ask.after, selection.filter)
+            return self._written(selection, ask.order_by, asked)
         if not self._has_form:
             return self._written(selection, ask.order_by, asked)
         form = self._form

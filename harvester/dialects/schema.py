@@ -108,6 +108,17 @@ class Relative:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Seeking:
+    """[seek]: the filter for records behind a key, for a source with a key of one field and a place for
+    `{filter}`. Used where `probe` found that it works."""
+
+    after: dict[str, Any]
+    """Names the key as `{after}`."""
+    both: dict[str, Any] | None = None
+    """Joins it, as `{after}`, with the job's own `{filter}`. Without it a job with a filter does without."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Declaration:
     request: Asking
     answer: Envelope = Envelope()
@@ -117,6 +128,7 @@ class Declaration:
     resolutions: dict[str, str | int] = field(default_factory=dict)
     """How each resolution that the source knows is written."""
     relative: Relative | None = None
+    seek: Seeking | None = None
     paging: Literal["offset", "none"] = "offset"
     membership: Literal["date", "window"] = "date"
     """date: a record belongs where its date field falls. window: it belongs to the window that was asked for.

@@ -7,7 +7,7 @@ goes away, and so does an object or a list that is emptied by it.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from math import isfinite
@@ -40,18 +40,18 @@ class _Template:
     """Text and names of parameters in turn, beginning with text."""
 
 
-def compiled(value: Any) -> Any:
+def compiled(value: Any, known: Sequence[str] = PARAMETERS) -> Any:
     """`value` with every text that names a parameter made ready for `fill`; ValueError for one that is not
     known."""
     if isinstance(value, dict):
-        return {name: compiled(inner) for name, inner in value.items()}
+        return {name: compiled(inner, known) for name, inner in value.items()}
     if isinstance(value, list):
-        return [compiled(inner) for inner in value]
+        return [compiled(inner, known) for inner in value]
     if isinstance(value, float) and not isfinite(value):
         raise ValueError(f"{value!r} is no number in JSON")
     if isinstance(value, int) and not _LEAST <= value <= _MOST:
         raise ValueError(f"{value!r} is beyond 64 bits; write it as a text")
-    return _parsed(value) if isinstance(value, str) else value
+    return _parsed(value, known) if isinstance(value, str) else value
 
 
 def parameters(ready: Any) -> Iterator[str]:
@@ -86,7 +86,7 @@ def _filled(parts: tuple[str, ...], given: Mapping[str, Any], text: Callable[[An
     return "".join(part if i % 2 == 0 else text(given[part]) for i, part in enumerate(parts))
 
 
-def _parsed(value: str) -> str | _Template:
+def _parsed(value: str, known: Sequence[str]) -> str | _Template:
     """Text and names in turn; pieces of text are joined at the end, as a text of braces alone has many."""
     parts, pieces, begin = list[str](), list[str](), 0
     for brace in _BRACES.finditer(value):
@@ -94,7 +94,7 @@ def _parsed(value: str) -> str | _Template:
         begin = brace.end()
         name = brace[1]
         if name is not None:
-            parts += ["".join(pieces), _known(name, value)]
+            parts += ["".join(pieces), _known(name, value, known)]
             pieces = []
         elif len(brace[0]) == 2:
             pieces.append(brace[0][0])
@@ -106,10 +106,10 @@ def _parsed(value: str) -> str | _Template:
     return _Template(tuple(parts)) if len(parts) > 1 else parts[0]
 
 
-def _known(name: str, value: str) -> str:
-    if name in PARAMETERS:
+def _known(name: str, value: str, known: Sequence[str]) -> str:
+    if name in known:
         return name
-    near = get_close_matches(name, PARAMETERS, n=1)
+    near = get_close_matches(name, known, n=1)
     hint = f"did you mean {{{near[0]}}}? " if near else ""
-    known = ", ".join(f"{{{parameter}}}" for parameter in PARAMETERS)
-    raise ValueError(f"{value!r} names no known parameter; {hint}Known are {known}")
+    told = ", ".join(f"{{{parameter}}}" for parameter in known)
+    raise ValueError(f"{value!r} names no known parameter; {hint}Known are {told}")

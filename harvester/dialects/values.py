@@ -21,6 +21,8 @@ class Ask:
     offset: int
     order_by: str | None
     """None: the order that the job chose, else the dialect's own."""
+    after: str | int | None = None
+    """Only records whose key is greater; the dialect says how (`Dialect.seeks`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,8 +27,10 @@ class Turn(Protocol):
 class Split(Exception):
     """This part cannot be read in one piece; `reason` is raised where it cannot be halved either."""
 
-    def __init__(self, asked: int, reason: SourceError) -> None:
+    def __init__(self, asked: int, reason: SourceError, keys: set[int] | None = None) -> None:
+        """`keys` are hashes of what came, where that matters to the halves."""
         super().__init__()
+        self.keys = keys
         self.asked = asked
         self.reason = reason
 

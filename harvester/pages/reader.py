@@ -9,6 +9,8 @@ The server gives no total and no next link, so the end of a window has to be pro
   halves.
 * A short page is no end, for a server may cap pages without a word, and differently each time. The end is an
   empty page, or one that holds nothing but the anchor.
+* Where the server can be asked for what lies behind a key, pages go on there and not at an offset
+  (by_key.py).
 * Where offsets are ignored or refused, halves take the place of the anchor (at_once.py).
 
 `Walk` decides and does no I/O: it says what to ask next and takes the page. `Pages` is the loop around it,
@@ -23,6 +25,7 @@ from harvester.errors import ContractBroken, Moved, ServerFailed, SourceError, T
 from harvester.events import Emit, RowsMoved, WindowSplit
 from harvester.pages.asking import Asking, Split, Turn, named
 from harvester.pages.at_once import AtOnce
+from harvester.pages.by_key import ByKey
 from harvester.pages.served import Served
 from harvester.pages.walk import Passes, Verdict, Walk
 from harvester.transport import Layer
@@ -56,6 +59,7 @@ class Pages:
         self._emit = emit
         self._widen = timedelta(seconds=dialect.widen_s)
         self._at_once = AtOnce(self._asking, dialect=dialect, served=served)
+        self._by_key = ByKey(self._asking, dialect=dialect, served=served)
 
     async def read(self, window: Window, turn: Turn) -> int:
         """Hands every record of the window to `turn`, at least once; returns the number of pages asked for.
@@ -64,27 +68,33 @@ class Pages:
         what the transport raises when its tries are used up.
         """
         asked = 0
-        parts = [window]
+        parts: list[tuple[Window, set[int] | None]] = [(window, None)]
         while parts:
-            part = parts.pop()
+            part, around = parts.pop()
             try:
-                asked += await self._read_part(part, turn)
+                asked += await self._read_part(part, turn, around)
             except Split as split:
                 asked += split.asked
                 if not self._can_halve(part):
                     raise split.reason from None
                 self._emit(WindowSplit(start=part.start, end=part.end, reason=str(split.reason)))
                 first, second = part.halves()
-                parts += [second, first]
+                parts += [(second, split.keys), (first, split.keys)]
         return asked
 
     def _can_halve(self, part: Window) -> bool:
         return self._dialect.membership == "date" and (part.end - part.start).total_seconds() > FLOOR_S
 
-    async def _read_part(self, part: Window, turn: Turn) -> int:
+    async def _read_part(self, part: Window, turn: Turn, around: set[int] | None) -> int:
+        """`around` are the records of the part that this one is a half of: where just the same come, all of
+        them from outside, they would to the last of its halves."""
         asked, moved, repeated, passes = 0, 0, 0, Passes()
+        if self._by_key.is_usable:
+            asked, is_whole = await self._by_key.read(part, turn)
+            if is_whole:
+                return asked
         if self._served.offset_ignored:
-            return await self._read_at_once(part, turn, ContractBroken(_same_page(part)))
+            return asked + await self._read_at_once(part, turn, ContractBroken(_same_page(part)))
         while moved <= REREADS:
             walk = Walk(part, widen=self._widen, served=self._served)
             try:
@@ -98,7 +108,10 @@ class Pages:
             if verdict is Verdict.END:
                 return asked
             if verdict is Verdict.DOUBLED and not walk.is_ordered:
-                break
+                is_nothing_inside = walk.keys == around and not walk.is_inside
+                if is_nothing_inside or not self._can_halve(part):
+                    return asked + await self._unite(part, turn)
+                raise Split(asked, Moved(f"{named(part)}: records came twice, in no order"), walk.keys)
             if verdict is Verdict.DOUBLED:
                 if passes.prove(walk.signature, walk.positions):
                     return asked
@@ -114,7 +127,7 @@ class Pages:
             if moved <= REREADS:
                 self._emit(RowsMoved(start=part.start, end=part.end))
         if self._can_halve(part):
-            raise Split(asked, Moved(f"{named(part)}: rows moved, or came twice in no order"))
+            raise Split(asked, Moved(f"{named(part)}: rows moved"))
         return asked + await self._unite(part, turn)
 
     async def _walk(self, walk: Walk, part: Window, turn: Turn) -> tuple[Verdict, int]:
@@ -167,8 +180,8 @@ class Pages:
             position, before, size, largest = 0, len(union), largest, 0
             way: dict[int, None] = {}
             while True:
-                walk = Walk(part, widen=self._widen, served=self._served)
-                page = await self._asking.page(walk.at(position, limit=size), part, asked)
+                walk = Walk(part, widen=self._widen, served=self._served, most=size)
+                page = await self._asking.page(walk.at(position), part, asked)
                 asked += 1
                 items = len(page.rows) + len(page.rejects)
                 if items == 0:

@@ -35,7 +35,10 @@ class Rechecked:
         self._tell(self._recheck.page(ask, page, by=by))
         self._tell(
             self._recheck.served(
-                limit=served.limit, caps=served.caps or (), offset_ignored=served.offset_ignored
+                limit=served.limit,
+                caps=served.caps or (),
+                offset_ignored=served.offset_ignored,
+                seek=served.seek_seen,
             )
         )
         return page

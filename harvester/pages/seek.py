@@ -139,6 +139,8 @@ class Seek:
             return self._pass(rows), fresh
         is_cut = items >= self._served.limit
         moved = rows[-1][0] > self.position
+        if is_cut and not moved and self._served.seeks:
+            return Step.STUCK, []  # by key, for ties may change places between two offsets
         self._advance(rows)
         if is_cut and moved:
             return Step.MORE, fresh

@@ -31,6 +31,11 @@ class Served:
     given_up: int = 0
     """Requests that failed on every try since the last good page."""
     offset_ignored: bool = False
+    seeks: bool = False
+    """Records behind a key may be asked for: a probe found that the server knows how, and nothing else has
+    been seen since."""
+    seek_seen: str = ""
+    """What was seen else."""
     order_kept: bool | None = None
     """Whether rows come in the order that was asked for; None until it was tried."""
     order_trials: int = 0

@@ -5,9 +5,9 @@ not stand there, rows moved underneath and the pass is worth nothing. So the row
 neighbouring positions from the first to the last; if no record stands among them twice, each position was
 another record, and all have come, whatever the order did between two pages. A record that one answer holds
 twice stands at two positions and hides none. Where one stands twice otherwise, either the source holds it
-twice, or another one slipped away in its place: a second pass that goes the same way tells, if the rows of
-both came in order (`Verdict.DOUBLED`). The end is an empty page where nothing has come, or a page with
-nothing but the anchor: a short page may have been cut.
+twice, or another one slipped away in its place: a second pass that goes the same way tells, and both halves
+where the rows came in no order (`Verdict.DOUBLED`). The end is an empty page where nothing has come, or a
+page with nothing but the anchor: a short page may have been cut.
 """
 
 from array import array
@@ -35,8 +35,8 @@ class Verdict(Enum):
     END = "end"
     DOUBLED = "doubled"
     """The end, but a record came on two pages, fewer records than positions came, or two pages did not
-    overlap. Where `is_ordered`, compare `signature` with that of another pass; where not, passes may agree in
-    what they leave out."""
+    overlap. Compare `signature` with that of another pass, and where not `is_ordered` also `keys` with those
+    of both halves: passes over the same may agree in what they leave out."""
     MOVED = "moved"
     REPEATED = "repeated"
 
@@ -71,7 +71,24 @@ class Passes:
 class Walk:
     """`ask` says what to request, `take` judges the page."""
 
-    def __init__(self, window: Window, *, widen: timedelta, served: Served) -> None:
+    def __init__(
+        self,
+        window: Window,
+        *,
+        widen: timedelta,
+        served: Served,
+        order_by: str | None = None,
+        after: str | int | None = None,
+        most: int | None = None,
+    ) -> None:
+        """`after`: of the window only what lies behind this key. `most` records a page, where that is fewer
+        than what is asked for at present."""
+        self._most = most
+        self._window = window
+        self.is_inside = False
+        """Whether any record of the window itself came."""
+        self._order_by = order_by
+        self._after = after
         self._start = window.start - widen
         self._end = window.end + widen
         self._served = served
@@ -104,6 +121,11 @@ class Walk:
         return len(self._hashes)
 
     @property
+    def keys(self) -> set[int]:
+        """Hashes of all that came."""
+        return set(self._hashes)
+
+    @property
     def is_ordered(self) -> bool:
         """Whether all pages came by key, or all by time and key. A page that came the other way round may
         show what another one has shown already."""
@@ -120,12 +142,17 @@ class Walk:
 
     def ask(self) -> Ask:
         return Ask(
-            start=self._start, end=self._end, limit=self._served.limit, offset=self._position, order_by=None
+            start=self._start,
+            end=self._end,
+            limit=self._served.limit if self._most is None else min(self._most, self._served.limit),
+            offset=self._position,
+            order_by=self._order_by,
+            after=self._after,
         )
 
-    def at(self, position: int, *, limit: int) -> Callable[[], Ask]:
-        """The same request from another offset, for fewer rows."""
-        return lambda: replace(self.ask(), offset=position, limit=min(limit, self._served.limit))
+    def at(self, position: int) -> Callable[[], Ask]:
+        """The same request from another offset."""
+        return lambda: replace(self.ask(), offset=position)
 
     def take(self, page: Page) -> tuple[Verdict, list[Row]]:
         """The verdict, and the rows that are new (the anchor and what stands before it are not)."""
@@ -163,9 +190,10 @@ class Walk:
             if key not in self._before:
                 last = key
                 new += 1
-        if new and 0 < self._items < self._served.limit:
+        if new and self._most is None and 0 < self._items < self._served.limit:
             self._served.note_more_followed(self._items)
         self._items = items
+        self.is_inside = self.is_inside or any(self._window.contains(row[0]) for row in fresh)
         self._rejects |= {one.raw for one in page.rejects}
         if items == first == 1:
             return self._ended(), []

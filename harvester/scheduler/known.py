@@ -1,6 +1,7 @@
 """What a probe has found out about the source, where the output holds it: what a run begins with.
 
-Only what can do no harm when it is out of date is begun with: a smaller page, and no trust in an order. That
+Only what can do no harm when it is out of date is begun with: a smaller page, no trust in an order, and that
+records behind a key may be asked for, since each such page shows whether that is still so. That
 a page of some size is honoured, or that an order is kept, each run has to see for itself; and that an offset
 is ignored too, since to believe it wrongly would end in windows that cannot be split.
 """
@@ -37,4 +38,5 @@ def begin_with(found: Contract, served: Served) -> Recheck:
         served.limit = min(served.limit, found.largest_page)
     if served.order_kept is None:
         served.order_kept = found.keeps_order
+    served.seeks = found.value("seek") == "works"
     return Recheck(found, limit=served.limit)

@@ -91,7 +91,7 @@ KINDS: dict[str, Kind] = {
     "offset_refused": Kind("400 from this Offset on", int),
     "order": Kind("OrderBy is not kept", ("ignored", "descending", "ties", "shuffled")),
     "ends": Kind("how the range's ends count", ("inclusive", "exclusive", "open", "seconds")),
-    "filter": Kind("Filter is not kept", ("ignored", "refused")),
+    "filter": Kind("Filter is not kept; gte: $gt passes the value itself", ("ignored", "refused", "gte")),
     "window_refused_s": Kind("refuse a range longer than this", float, {"code": 400}),
     "rows_refused": Kind("refuse a range with more rows than this", int, {"code": 504}),
     # rows that are not what they should be

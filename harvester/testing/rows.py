@@ -38,7 +38,9 @@ class Rows:
     ) -> "array[int]":
         """All rows in the order in which this request, the `number`-th, gets them."""
         if "filter" in struck:
-            query = replace(query, filter=b"")
+            is_widened = struck["filter"].value == "gte"
+            kept = query.filter.replace(b'"$gt":', b'"$gte":') if is_widened else b""
+            query = replace(query, filter=kept)
         if "ends" in struck:
             ends = struck["ends"].value
         at_work = [struck[name] for name in _ARRANGING if name in struck]

@@ -170,6 +170,7 @@ class Simulator:
                 "offset": body.get("Offset") or 0,
             }
             self.stats.windows.add((dataset, start, end))
+            entry["filter"] = bool(body.get("Filter"))
         except (BadRequest, ValueError, TypeError, AttributeError):
             pass  # a look-up, or nonsense: the call itself will say what is wrong with it
         entry |= window
