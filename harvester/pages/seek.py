@@ -77,6 +77,8 @@ class Seek:
         """
         self._anchor: Key | None = None
         """None where the page before held but one record: it is asked for what stands behind that."""
+        self._alone_at: datetime | None = None
+        """Where the page asked for by time held records of one instant only, which show no order."""
         self._before: list[Key] = []
         """Keys of the page before."""
         self._listed: set[Key] = set()
@@ -125,6 +127,7 @@ class Seek:
         if self._edge and self._widen and self._edge_keys.isdisjoint(row[1] for row in rows):
             return Step.STUCK, []  # the records of `position` must stand there: moved, or another order
         is_shown = bool(self._edge) or rows[0][0] < rows[-1][0]
+        self._alone_at = None if is_shown else rows[-1][0]
         if not is_shown and self._reaches_further(rows[-1][0]):
             return Step.MORE, []
         fresh = [
@@ -181,7 +184,10 @@ class Seek:
         if not rows and not page.rejects and self._anchor is None:
             return self._prove(), []
         if page.rejects or not rows or rows[0][1] != self._anchor:
-            self._served.offset_ignored |= len(rows) > 1 and [row[1] for row in rows] == self._before
+            is_repeated = [row[1] for row in rows] == self._before
+            self._served.offset_ignored |= len(rows) > 1 and is_repeated
+            if not is_repeated:
+                self._alone_at = None
             return self.distrust_offset(), []
         fresh = rows[1:]
         if not fresh:
@@ -203,10 +209,21 @@ class Seek:
         return Step.MORE, fresh
 
     def distrust_offset(self) -> Step:
-        """The offset did not lead to the anchor: the same is asked for by time, or by a walk where it was."""
+        """The offset did not lead to the anchor: the same is asked for by time, or by a walk where it was.
+
+        Of one instant that shows no order what lies before it comes first, lest all of that be walked second
+        by second; and nobody cuts pages to one record.
+        """
         self._offset = 0
         if not self._served.order_kept:
             return Step.UNSORTED
+        if self._alone_at is not None:
+            if self._items == 1:
+                return self._prove()
+            before = self._alone_at - 2 * self._widen
+            if before > self.position:
+                self.until = before
+                return Step.MORE
         return Step.MORE if self._asked.start < self.position - self._widen else Step.STUCK
 
     def _look_behind(self, page: Page) -> Step:
