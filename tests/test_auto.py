@@ -122,7 +122,7 @@ def test_a_poisoned_hour_is_narrowed_down_and_the_rest_is_there(tmp_path: Path) 
 def test_a_last_record_far_behind_the_others_is_not_reached_second_by_second(
     tmp_path: Path, fault: dict[str, Any]
 ) -> None:
-    """Alone on its page it shows no order, and where offsets do not work nothing proves what stands before."""
+    """Alone on its page it shows no order, and without offsets nothing proves what stands before it."""
 
     async def story(world: World) -> None:
         world.simulator.set_faults([fault])

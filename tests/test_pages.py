@@ -427,3 +427,24 @@ def test_the_size_of_the_cut_is_tried_once_for_pages_of_one_size_where_offsets_a
         assert list(read(server, window=window, served=served).rows) == evenly(9, window)
         asked.append(len(server.asks))
     assert max(asked) <= 7
+
+
+def test_copies_beside_rows_of_other_windows_cost_no_walk_of_every_second() -> None:
+    """Rows from around come whatever is asked for, a copy last: no page is in order, no half holds less."""
+    around = [row(900 + i, NOON - timedelta(hours=i + 1)) for i in range(8)]
+    server = FakeServer(evenly(3))
+    server.order = lambda rows: [*around[:4], *sorted(rows), *around[4:], around[0]]
+    assert list(read(server, limit=5).rows) == evenly(3)
+    assert len(server.asks) < 1800
+
+
+def test_a_window_that_answers_each_part_with_other_rows_ends_in_time() -> None:
+    """The same rows for each range and nothing behind them: no half is ever read."""
+
+    def echo(page: list[Row], ask: Ask) -> list[Row]:
+        return evenly(5) if ask.offset == 0 else []
+
+    server = FakeServer(evenly(5), spoil=echo)
+    with pytest.raises(Moved, match="run again later"):
+        read(server)
+    assert len(server.asks) < 1000 + 6 * 200

@@ -45,6 +45,11 @@ Two rows have to come the same way 41 times.
 SAME_PAGES: Final = 12
 """How often a page of a few rows has to come again for another offset before the server counts as one that
 ignores it: rows in random order may look like it now and then."""
+MOST_REQUESTS: Final = 1000
+MOST_A_RECORD: Final = 200
+"""So many requests a window may cost, and so many more for each record that came, while its rows move: each
+level of halves, some dozen down to a second, is walked up to three times. A server that answers each range
+with the same rows would be asked for every second of it."""
 _MOST_DOUBLES: Final = 16
 """A record may stand this often in a source before its pages are taken for pages of nothing."""
 
@@ -68,6 +73,7 @@ class Pages:
         what the transport raises when its tries are used up.
         """
         asked = 0
+        came: set[int] = set()
         parts: list[tuple[Window, set[int] | None]] = [(window, None)]
         while parts:
             part, around = parts.pop()
@@ -77,6 +83,13 @@ class Pages:
                 asked += split.asked
                 if not self._can_halve(part):
                     raise split.reason from None
+                if split.keys is not None:
+                    came |= split.keys
+                    if asked > MOST_REQUESTS + MOST_A_RECORD * len(came):
+                        raise Moved(
+                            f"{named(window)}: after {asked:,} requests for {len(came):,} records rows still "
+                            "move, or come twice in no order; run again later"
+                        ) from None
                 self._emit(WindowSplit(start=part.start, end=part.end, reason=str(split.reason)))
                 first, second = part.halves()
                 parts += [(second, split.keys), (first, split.keys)]
@@ -127,7 +140,7 @@ class Pages:
             if moved <= REREADS:
                 self._emit(RowsMoved(start=part.start, end=part.end))
         if self._can_halve(part):
-            raise Split(asked, Moved(f"{named(part)}: rows moved"))
+            raise Split(asked, Moved(f"{named(part)}: rows moved"), walk.keys)
         return asked + await self._unite(part, turn)
 
     async def _walk(self, walk: Walk, part: Window, turn: Turn) -> tuple[Verdict, int]:

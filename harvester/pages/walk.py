@@ -229,13 +229,18 @@ class Walk:
             self._position, self._anchor, self._slack = self._position + items, None, 0
 
     def _ended(self) -> Verdict:
-        different = len(set(self._hashes))
-        if self._is_blind or different < len(self._hashes):
+        different = Counter(self._hashes)
+        if self._is_blind:
             return Verdict.DOUBLED
-        if self._anchor is not None and not self._rejects:
-            # The last page began at this position, so there are so many and one; rejects blur that.
-            if different + sum(self._copies.values()) <= self._position:
+        if self._anchor is None or self._rejects:  # rejects blur how many positions there are
+            return Verdict.DOUBLED if len(different) < len(self._hashes) else Verdict.END
+        if len(different) < len(self._hashes):
+            copied = {hash(key) for key in self._copies}
+            if any(times > 1 and key not in copied for key, times in different.items()):
                 return Verdict.DOUBLED
+        # The last page began at this position, so there are so many and one.
+        if len(different) + sum(self._copies.values()) <= self._position:
+            return Verdict.DOUBLED
         return Verdict.END
 
 
