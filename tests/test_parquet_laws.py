@@ -16,6 +16,7 @@ from harvester.windows import Resolution, Span
 from tests.harvesting import World, hours, live, manifest, untouched
 from tests.test_rebuild import lose_ledger
 from tests.test_repair import DAMAGES, Killed, generations, repair, shards_of
+from tests.zstd import zstd
 
 TABLES: dict[str, Any] = {"output": {"format": "parquet", "shard_bytes": 60_000}}
 RECORDS = 240
@@ -74,6 +75,25 @@ def test_a_partition_that_was_begun_grows_from_the_lines_beside_its_tables_where
         assert (await world.run(resolution=resolution, **TABLES)).exit_code == 0
         assert contents(world.out) == contents(undisturbed)
         assert verify(world.out).is_good
+
+    live(tmp_path, story, records=RECORDS)
+
+
+def test_lines_that_are_not_a_tables_own_are_not_taken_for_them(undisturbed: Path, tmp_path: Path) -> None:
+    """As many records and bytes, and one digit another: the records are taken from the table."""
+
+    async def story(world: World) -> None:
+        assert (await world.run(span=hours(0, 30), **TABLES)).exit_code == 0
+        for path in (world.out / "_harvest/staging").glob("*.jsonl.zst"):
+            content = zstd.decompress(path.read_bytes())
+            other = content.replace(b'"TenantId":2', b'"TenantId":3', 1)
+            assert other != content
+            path.write_bytes(zstd.compress(other))
+        lose_ledger(world.out)
+        rebuild(world.out)
+        assert not list((world.out / "_harvest/staging").glob("kept-*"))
+        assert (await world.run(**TABLES)).exit_code == 0
+        assert contents(world.out) == contents(undisturbed)
 
     live(tmp_path, story, records=RECORDS)
 
