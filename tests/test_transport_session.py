@@ -4,6 +4,7 @@ import gzip
 import socket
 import struct
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -227,6 +228,24 @@ def test_plain_http_stays_on_this_machine_whatever_the_name_servers_say(
             async with Session(settings(f"http://{name}:{port}")) as named:
                 assert (await named.send(ask())).body == b"{}"
         assert len(server.requests) == 2
+
+    using(answer(b"{}"), use)
+
+
+def test_no_proxy_and_no_password_of_the_environment_is_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Whoever sets them would see the token, or put another in its place."""
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login somebody password else\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+
+    async def use(session: Session, server: Loopback) -> None:
+        assert (await session.send(ask())).body == b"{}"
+        assert server.requests[0].header("Authorization") is None
 
     using(answer(b"{}"), use)
 
