@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import pytest
 
 from harvester.errors import Throttled
-from harvester.transport import Width
+from harvester.transport import LOOP_CLOCK, Width
+from harvester.transport.learned import Learned, Rate
 from harvester.transport.width import BY_CHANCE, FIRST_REST, Phase
 from tests.crowded_server import CrowdedServer
 
@@ -75,6 +76,17 @@ def test_a_server_that_gets_slower_by_itself_is_no_crowded_one() -> None:
     assert width.worth_remembering is None
 
 
+def test_a_server_that_gets_faster_meanwhile_is_no_crowded_one() -> None:
+    width = a_width()
+    while width.limit == MOST:
+        width.served(1, 0.05)
+        width.served(MOST, 0.3)
+    assert (width.phase, width.limit) == (Phase.LESS, MOST // 2)
+    for _ in range(200):
+        width.served(width.limit, 0.1)
+    assert (width.phase, width.limit) == (Phase.RESTING, MOST)
+
+
 def test_room_that_comes_later_is_found() -> None:
     @dataclass(slots=True)
     class Opening(CrowdedServer):
@@ -111,6 +123,8 @@ def test_a_hidden_limit_on_those_under_way_costs_few_refusals(
     server = CrowdedServer(room, lambda rng: rng.uniform(0.02, 0.1), error)
     server.harvest(answers=ANSWERS, width=a_width())
     assert 0 < len(server.refused) <= most
+    if late < 10:
+        assert max(server.came[200:]) <= room + 1
     assert sum(before > ANSWERS // 2 for before in server.refused) <= late
 
 
@@ -129,15 +143,16 @@ def test_where_it_is_refused_again_it_stays_below_for_longer_each_time() -> None
     assert served == [4, 16, 64, 256]
 
 
-def test_refusals_at_any_level_are_no_matter_of_how_many() -> None:
+@pytest.mark.parametrize(("share", "least"), [(0.3, MOST - 1), (0.5, MOST - 4)])
+def test_refusals_at_any_level_are_no_matter_of_how_many(share: float, least: int) -> None:
     rng, width = random.Random(5), a_width()
     for _ in range(3000):
         level = rng.randint(1, width.limit)
-        if rng.random() < 0.3:
+        if rng.random() < share:
             width.refused(level, may_be_chance=True)
         else:
             width.served(level, 0.1)
-        assert width.limit >= MOST - 1
+        assert width.limit >= least
 
 
 def test_a_503_without_a_word_has_to_come_several_times() -> None:
@@ -156,7 +171,27 @@ def test_a_refusal_of_one_that_left_before_it_was_narrowed_says_nothing_new() ->
     assert width.limit == 4
 
 
+def test_the_rate_is_told_of_the_first_refusals_only() -> None:
+    told: list[float] = []
+
+    class Told(Learned):
+        def throttled(self, now_s: float, /) -> None:
+            told.append(now_s)
+            super().throttled(now_s)
+
+    server = CrowdedServer(4, lambda rng: rng.uniform(0.02, 0.1), lambda: Throttled("429"))
+    server.harvest(answers=ANSWERS, width=a_width(), pace=lambda: Told(Rate(), LOOP_CLOCK))
+    assert 1 <= len(told) <= 2 < len(server.refused)
+
+
 # --- its mind
+
+
+def test_nobody_leaves_beyond_the_limit() -> None:
+    width = Width(most=2)
+    assert [width.left(), width.has_room, width.left(), width.has_room] == [1, True, 2, False]
+    width.came_back()
+    assert width.has_room
 
 
 def test_nothing_is_learned_where_the_limit_keeps_nobody_back() -> None:

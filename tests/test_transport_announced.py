@@ -1,0 +1,63 @@
+"""Servers that say how they want to be asked: how many answers they refuse until they are, by their own
+count, in virtual time."""
+
+from typing import Any
+
+import pytest
+
+from tests.announcing_server import AnnouncingServer, as_date, in_seconds
+
+ANSWERS = 1000
+DAY_S = 86_400.0
+
+
+MANNERS: dict[str, dict[str, Any]] = {
+    "X-RateLimit in seconds": {"style": "seconds"},
+    "X-RateLimit in seconds, burst 1": {"style": "seconds", "burst": 1.0},
+    "X-RateLimit as Unix time": {"style": "epoch"},
+    "X-RateLimit as Unix time of tomorrow": {"style": "epoch", "skew_s": DAY_S},
+    "X-RateLimit as Unix time of yesterday": {"style": "epoch", "skew_s": -DAY_S},
+    "RateLimit": {"style": "draft"},
+    "Retry-After in seconds": {"says": in_seconds(1)},
+    "Retry-After as a date of tomorrow": {"says": as_date(2), "skew_s": DAY_S},
+    "Retry-After as a date of yesterday, 503": {"says": as_date(2), "skew_s": -DAY_S, "status": 503},
+    "Retry-After as a date of tomorrow, burst 1": {"says": as_date(2), "skew_s": DAY_S, "burst": 1.0},
+}
+
+
+@pytest.mark.parametrize("name", MANNERS)
+def test_whoever_says_when_to_come_back_refuses_few(name: str) -> None:
+    server = AnnouncingServer(**MANNERS[name])
+    took_s = server.harvest(answers=ANSWERS)
+    assert 1 <= len(server.refused_s) <= 10
+    assert sum(at_s > 30 for at_s in server.refused_s) <= 3
+    assert took_s <= ANSWERS / server.rate * 1.5
+
+
+@pytest.mark.parametrize("style", ["seconds", "epoch", "draft"])
+def test_without_a_retry_after_the_reset_is_waited_for(style: str) -> None:
+    server = AnnouncingServer(style=style)
+    server.harvest(answers=20)
+    first_s = server.refused_s[0]
+    assert min(at_s for at_s in server.came_s if at_s > first_s + 0.05) >= first_s + 0.9
+
+
+@pytest.mark.parametrize("burst", [1.0, 2.0])
+def test_nobody_knocks_in_a_pause_and_so_no_pause_gets_longer(burst: float) -> None:
+    server = AnnouncingServer(burst=burst, says=in_seconds(2), penalty_s=1.0)
+    took_s = server.harvest(answers=ANSWERS)
+    assert 1 <= len(server.refused_s) <= 12
+    assert took_s <= ANSWERS / server.rate * 1.6
+    for refused_s in server.refused_s:
+        told_s = refused_s + 0.02  # others were on their way
+        assert not [at_s for at_s in server.came_s if told_s < at_s < refused_s + 2]
+
+
+@pytest.mark.parametrize("says", [in_seconds(1e11), as_date(1e10)], ids=["seconds", "a date"])
+def test_an_absurd_pause_is_an_hour_and_one_request_asks_what_became_of_it(says: Any) -> None:
+    server = AnnouncingServer(rate=1e9, burst=1e9, says=says, refuses_first=2, skew_s=DAY_S)
+    server.harvest(answers=200)
+    assert len(server.refused_s) == 2
+    assert server.came_s[1] - server.came_s[0] == pytest.approx(3600, abs=1)
+    assert server.came_s[2] - server.came_s[1] == pytest.approx(3600, abs=1)
+    assert server.came_s[-1] < 7300
