@@ -6,8 +6,9 @@ and compares it with what comes (`Recheck`). Pure: bytes in, values out.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
+from operator import itemgetter
 from typing import Any, Final, Literal
 
 import msgspec
@@ -16,6 +17,11 @@ import orjson
 from harvester.dialects import Ask, Page
 
 FORMAT_VERSION: Final = 1
+_PACKED_FROM: Final = 16 << 10
+_LONGEST_PERIOD: Final = timedelta(days=1)
+_MUCH: Final = 10
+"""Times as late as the latest that a probe saw, in the few hundred records that it looks at."""
+_VERSION: Final = itemgetter(2)
 FILE: Final = "_harvest/contract.json"
 """Relative to the output."""
 
@@ -100,8 +106,10 @@ class Recheck:
         items = len(page.rows) + len(page.rejects)
         if items > ask.limit and known.value("limit") not in ("ignored", None):
             changes += self._once("limit", f"{items:,} records where {ask.limit:,} were asked for")
+        changes += self._packed(page)
         if not page.rows:
             return changes
+        changes += self._late(page)
         times = [row[0] for row in page.rows]
         if known.value("ends") in ("exclusive", "open") and ask.end in times:
             changes += self._once("ends", "a record of the very end of a range is inside")
@@ -114,6 +122,35 @@ class Recheck:
             if any(other < one for one, other in pairwise(values)):
                 changes += self._once(fact, "rows in another order than asked for")
         return changes
+
+    def _packed(self, page: Page) -> list[Change]:
+        """Small answers tell nothing: many a server sends them as they are."""
+        known = self._contract.value("compression")
+        if known is None or page.decoded_bytes < _PACKED_FROM:
+            return []
+        if known == "none" and page.received_bytes < page.decoded_bytes:
+            return self._once("compression", "an answer came compressed")
+        if known != "none" and page.received_bytes == page.decoded_bytes:
+            return self._once("compression", f"an answer of {page.decoded_bytes:,} bytes came as it is")
+        return []
+
+    def _late(self, page: Page) -> list[Change]:
+        """Only much later is told: a run reads more records than a probe. Of each page the record that was
+        written last is looked at."""
+        known = self._contract.value("lateness")
+        if "lateness" in self._told or not isinstance(known, dict):
+            return []
+        most_s = known.get("most_s")
+        at, _, version, _ = max(page.rows, key=_VERSION)
+        try:
+            late = datetime.fromisoformat(version) - at
+        except (ValueError, TypeError):  # no time, or one without a zone
+            return []
+        if isinstance(most_s, int | float) and late > _LONGEST_PERIOD + timedelta(seconds=_MUCH * most_s):
+            return self._once(
+                "lateness", f"a record was written {late.total_seconds() / 86400:,.1f} days after its time"
+            )
+        return []
 
     def served(
         self, *, limit: int, caps: Iterable[int], offset_ignored: bool, seek: str = ""

@@ -63,6 +63,76 @@ def test_a_page_that_contradicts_is_told_once(
     assert recheck.page(ask(), came, by=by) == []
 
 
+KIB = 1024
+
+
+@pytest.mark.parametrize(
+    ("known", "received", "decoded", "changed"),
+    [
+        ("none", 20 * KIB, 20 * KIB, []),
+        ("none", 5 * KIB, 20 * KIB, ["compression"]),
+        ("gzip", 5 * KIB, 20 * KIB, []),
+        ("gzip", 20 * KIB, 20 * KIB, ["compression"]),
+        ("gzip", 2 * KIB, 2 * KIB, []),  # so little goes as it is
+        (None, 20 * KIB, 20 * KIB, []),
+    ],
+)
+def test_answers_that_are_packed_otherwise_are_told_once(
+    known: str | None, received: int, decoded: int, changed: list[str]
+) -> None:
+    recheck = Recheck(contract(**({"compression": known} if known else {})), limit=3)
+    came = replace(page(1), received_bytes=received, decoded_bytes=decoded)
+    assert facts(recheck.page(ask(), came, by=None)) == changed
+    assert recheck.page(ask(), came, by=None) == []
+
+
+@pytest.mark.parametrize(
+    ("most_s", "after", "version", "changed"),
+    [
+        (3600.0, timedelta(hours=33), None, []),
+        (3600.0, timedelta(hours=35), None, ["lateness"]),
+        (0.0, timedelta(hours=25), None, ["lateness"]),
+        (7 * 86400.0, timedelta(days=70), None, []),
+        (None, timedelta(days=90), None, []),
+        (0.0, timedelta(0), "17", []),
+        (0.0, timedelta(0), "2999-01-01T00:00:00", []),  # in whatever zone
+        (0.0, timedelta(0), "", []),
+    ],
+)
+def test_records_that_are_written_much_later_than_any_that_was_measured_are_told_once(
+    most_s: float | None, after: timedelta, version: str | None, changed: list[str]
+) -> None:
+    facts_known = {} if most_s is None else {"lateness": {"most_s": most_s, "records": 9}}
+    recheck = Recheck(contract(**facts_known), limit=3)
+    written = (START + MS + after).isoformat() if version is None else version
+    came = Page(rows=[(START + MS, "1", written, b"{}"), (START + MS, "2", "", b"{}")])
+    assert facts(recheck.page(ask(), came, by=None)) == changed
+    assert recheck.page(ask(), came, by=None) == []
+
+
+def test_a_filter_by_key_that_has_changed_is_told_once() -> None:
+    recheck = Recheck(contract(seek="works"), limit=3)
+    seen: dict[str, Any] = {"limit": 3, "caps": (), "offset_ignored": False}
+    assert recheck.served(**seen) == []
+    (change,) = recheck.served(**seen, seek="it is refused")
+    assert (change.fact, change.seen) == ("seek", "it is refused")
+    assert recheck.served(**seen, seek="it is refused") == []
+
+
+def test_a_source_that_packs_its_answers_now_is_told(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        known = await probed(world)
+        assert known.value("compression") == "none"
+        packed = tuple(
+            replace(fact, value="gzip") if fact.name == "compression" else fact for fact in known.facts
+        )
+        write(replace(known, facts=packed), world.out)
+        assert (await world.run()).exit_code == 0
+        assert [change.fact for change in changes(world)] == ["compression"]
+
+    live(tmp_path, story, records=300)
+
+
 @pytest.mark.parametrize(
     ("known", "limit", "caps", "ignored", "changed"),
     [

@@ -1,5 +1,6 @@
 """The layer between asks and requests: an Ask becomes a request, its answer a good Page or BadPage."""
 
+from dataclasses import replace
 from typing import Final
 
 from anyio import to_thread
@@ -29,6 +30,7 @@ class Read:
             page = self._dialect.read(answer.body, ask)
         else:
             page = await to_thread.run_sync(self._dialect.read, answer.body, ask)
+        page = replace(page, received_bytes=answer.received_bytes)
         self._emit(
             PageFetched(
                 start=ask.start,
