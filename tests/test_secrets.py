@@ -359,6 +359,31 @@ def test_what_one_writes_into_a_job_looks_like_no_secret(word: str) -> None:
     assert not looks_secret(word)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        f'filter = {{Key = "{TOKEN}"}}',
+        f'fields = ["{TOKEN}"]',
+        f'order_by = "{TOKEN}"',
+        f'base_url = "http://127.0.0.1:9/v1/{TOKEN}"',
+    ],
+)
+def test_a_token_in_a_setting_is_refused_before_it_is_written_down(
+    line: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Settings stand in the ledger and in the manifest, and `harvester config` shows them."""
+    address = "" if line.startswith("base_url") else 'base_url = "http://127.0.0.1:9"\n'
+    span = "[span]\nstart = 2024-01-01\nend = 2024-01-02\n"
+    Path("../wrong.toml").write_text(f"[source]\n{address}{line}\n{span}")
+    for name in ("run", "probe"):
+        code, said = called(name, "../wrong.toml", capfd=capfd)
+        assert code == 2
+        assert f"source.{line.split()[0]}: " in said
+    code, said = called("config", "../wrong.toml", capfd=capfd)
+    assert (code, "not shown" in said) in ((0, True), (2, False))
+    assert not Path("out").exists()
+
+
 # --- the process
 
 

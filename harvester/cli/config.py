@@ -4,6 +4,8 @@ import json
 import os
 import re
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -12,6 +14,7 @@ from harvester.cli import answer, job_flags, suspects
 from harvester.cli.streams import say
 from harvester.config import Config
 from harvester.errors import ConfigError
+from harvester.transport.blot import Blotter
 from harvester.windows import Span
 
 EXAMPLES = """\
@@ -44,7 +47,10 @@ def run(args: Namespace) -> int:
     """Checks all that a run would check but the token, of which it only says whether it is there."""
     asked = job_flags.config_of(args)
     job = config.job_of(asked, now=datetime.now(UTC), with_key=False)
-    settings = [(key, value_of(key, value), str(origin)) for key, value, origin in config.shown(asked)]
+    blotter = Blotter(*_secrets(asked))
+    settings = [
+        (key, value_of(key, value, blotter), str(origin)) for key, value, origin in config.shown(asked)
+    ]
     if args.json:
         answer.say_json(
             {
@@ -70,7 +76,7 @@ def token_state(asked: Config) -> str:
     if asked.source.auth == "none":
         return 'none is used (source.auth is "none")'
     try:
-        config.token_of(asked, os.environ)
+        config.token_in(asked, os.environ)
     except ConfigError as error:
         return _missing(asked, error)
     return "is there"
@@ -93,13 +99,20 @@ def _missing(asked: Config, error: ConfigError) -> str:
     return f"missing; {re.split(': (?:source|output)[.][a-z_]+: ', told, maxsplit=1)[-1]}"
 
 
-def value_of(key: str, value: Any) -> Any:
+def _secrets(asked: Config) -> Iterator[str]:
+    for read in (config.token_in, config.key_of):
+        with suppress(ConfigError):
+            if found := read(asked, os.environ):
+                yield found
+
+
+def value_of(key: str, value: Any, blotter: Blotter) -> Any:
     """What stands where the name of a secret's variable or file belongs may be the secret itself."""
     if key in _NAMES_OF_SECRETS and value is not None and value not in os.environ and not value.isupper():
         return "(not shown: no such variable is set)"
     if key in _FILES_OF_SECRETS and value is not None and suspects.looks_secret(value):
         return "(not shown: there is no such file)"
-    return value
+    return value if blotter.text(str(value)) == str(value) else "(not shown: it holds a secret)"
 
 
 def span_text(span: Span) -> str:

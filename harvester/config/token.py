@@ -8,19 +8,30 @@ from pathlib import Path
 from typing import Final
 
 from harvester.config import secret
-from harvester.config.loading import Config
+from harvester.config.loading import Config, shown
 from harvester.transport import auth
 from harvester.transport.auth import Secret
 
 _PLACE: Final = secret.Place(
     env_key="source.token_env", file_key="source.token_file", what="the API's token", short="token"
 )
+_SECRET_FROM: Final = 8
+"""Characters: a shorter one may stand in a name by chance."""
 
 
 def token_of(config: Config, environ: Mapping[str, str] = os.environ) -> Secret | None:
-    """The token as it stands now; None where none is used. ConfigError when it is missing, and never with
-    its text.
+    """The token as it stands now; None where none is used. ConfigError when it is missing, or where a setting
+    holds it, and never with its text.
     """
+    token = token_in(config, environ)
+    for key, value, _ in shown(config) if token and len(token) >= _SECRET_FROM else ():
+        if str(token) in str(value):
+            raise config.wrong(key, "holds the token itself", "take it out: settings stand in the manifest")
+    return token
+
+
+def token_in(config: Config, environ: Mapping[str, str]) -> Secret | None:
+    """As `token_of`, whatever the settings hold."""
     if config.source.auth == "none":
         return None
     found = secret.read(config, _PLACE, environ)
