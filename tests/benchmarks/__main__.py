@@ -21,10 +21,13 @@ from tests.benchmarks.counts import COUNTS
 from tests.benchmarks.found import FINDING
 from tests.benchmarks.limits import LIMITS
 from tests.benchmarks.measure import Failed
+from tests.benchmarks.peers import peers
 from tests.benchmarks.sections import SECTIONS as FIRST
 from tests.benchmarks.sections import Order
 
 SECTIONS = FIRST | LIMITS | COUNTS | FINDING
+WITH_PEERS = SECTIONS | {"peers": peers}
+"""The last one installs what it compares with, so it has to be asked for."""
 
 
 def main() -> int:
@@ -38,10 +41,10 @@ def main() -> int:
     command = shlex.join(["scripts/bench", *sys.argv[1:]])
     told = {"command": f"`{command}`", **machine.described()}
     reports = []
-    for name in given.sections or list(SECTIONS):
-        _say(f"{name}: {SECTIONS[name].__doc__}")
+    for name in [*(given.sections or ([] if given.peers else SECTIONS)), *["peers"] * given.peers]:
+        _say(f"{name}: {WITH_PEERS[name].__doc__}")
         try:
-            reports += SECTIONS[name](order)
+            reports += WITH_PEERS[name](order)
         except (Wrong, Failed) as error:
             _say(f"bench: {name}: {error}")
             return 1
@@ -59,6 +62,11 @@ def _given() -> argparse.Namespace:
     about = "; ".join(f"{name}: {section.__doc__}" for name, section in SECTIONS.items())
     parser.add_argument(
         "sections", nargs="*", metavar="SECTION", help=f"all of them, or some of these. {about}"
+    )
+    parser.add_argument(
+        "--peers",
+        action="store_true",
+        help=f"{peers.__doc__} What is compared with is installed, each by itself",
     )
     parser.add_argument("--rounds", type=int, default=5, help="after one that warms up (%(default)s)")
     parser.add_argument(

@@ -99,6 +99,15 @@ def check_bodies(path: Path, expected: int) -> None:
         raise Wrong(f"{path}: {found} records, expected {expected}")
 
 
+def lines_of(path: Path) -> Iterator[bytes]:
+    rest = b""
+    for block in _blocks(path):
+        *lines, rest = (rest + block).split(b"\n")
+        yield from lines
+    if rest:
+        raise Wrong(f"{path}: the last line has no end")
+
+
 def _blocks(path: Path) -> Iterator[bytes]:
     openers: dict[str, Any] = {".gz": igzip.open, ".zst": zstd.open}
     with openers.get(path.suffix, open)(path, "rb") as file:
