@@ -94,7 +94,9 @@ class Columns:
     def _array(self, shape: Shape, values: list[Any]) -> pa.Array:
         match shape.kind:
             case "json":
-                return pa.array(list(map(_text, values)), pa.string())
+                raws = list(map(bytes, values))
+                texts = {raw: _text(raw) for raw in set(raws)}  # null above all comes again and again
+                return pa.array(list(map(texts.__getitem__, raws)), pa.string())
             case "timestamp" if self._timestamps == "typed":
                 return pa.array(values, pa.string()).cast(self._type(shape))
             case "number":
@@ -184,9 +186,8 @@ def _default(shape: Shape) -> Any:
     return _NULL if shape.kind == "json" else None
 
 
-def _text(raw: msgspec.Raw) -> str | None:
-    text = bytes(raw)
-    return None if text == b"null" else shapes.spelt(text)
+def _text(raw: bytes) -> str | None:
+    return None if raw == b"null" else shapes.spelt(raw)
 
 
 def _exact(value: Any) -> Decimal | int | None:
