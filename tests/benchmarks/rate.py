@@ -2,7 +2,7 @@
 first request to the last, over real sockets.
 
 Each cell is a server of its own that lets R requests a second through with a burst of b and sends the rest
-away with 429 and a `Retry-After` of 1 s, and one whole run over empty windows that --max-duration ends.
+away with 429 and a `Retry-After` of 1 s, and one whole run in pages of two records that --max-duration ends.
 What may be learned in the first 30 s is told, not judged.
 """
 
@@ -19,8 +19,8 @@ from tests.benchmarks.checks import Wrong
 from tests.benchmarks.measure import clean, tail
 from tests.benchmarks.server import serving
 
-START: Final = datetime(2000, 1, 1, tzinfo=UTC)
-"""The simulator's records begin long after what is asked for."""
+START: Final = datetime(2024, 1, 1, tzinfo=UTC)
+PER_HOUR: Final = 10
 LEARNING_S: Final = 30.0
 JUDGED_S: Final = 60.0
 TIME_IS_UP: Final = 10
@@ -99,13 +99,15 @@ def measured(cell: Cell, folder: Path, *, scale: float) -> Found:
     place = folder / cell.name.replace(" ", "-")
     place.mkdir()
     fault = f"rate={cell.rate},burst={cell.burst},retry_after=1"
-    with serving(folder, records=200, end="2024-01-02", flags=["--fault", fault]) as server:
-        end = START + timedelta(hours=round(cell.rate * 3 * (duration_s + 10)))
+    hours = round(cell.rate * 3 * (duration_s + 10) / PER_HOUR) + 1
+    end = START + timedelta(hours=hours)
+    flags = ["--slim", "--rhythm", "flat", "--cluster", "1", "--fault", fault]
+    with serving(folder, records=hours * PER_HOUR, end=end.isoformat(), flags=flags) as server:
         told = f"requests_per_second = {float(cell.rate)}" if cell.is_told else ""
         (place / "job.toml").write_text(
             f'[source]\ndialect = "interactions"\nbase_url = "{server.url}"\n'
             f'[span]\nstart = {START.isoformat()}\nend = {end.isoformat()}\nresolution = "Hour"\n'
-            f'[fetch]\n{told}\n[output]\nurl = "{place / "out"}"\n'
+            f'[fetch]\npage_size = 2\n{told}\n[output]\nurl = "{place / "out"}"\n'
         )
         command = [sys.executable, "-m", "harvester", "run", str(place / "job.toml")]
         with (place / "said").open("wb") as said:
