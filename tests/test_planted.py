@@ -180,6 +180,26 @@ def test_no_path_that_is_told_leads_out_of_an_output(path: str) -> None:
     assert Path("victims/file").read_text() == "precious"
 
 
+def test_what_a_link_leads_to_is_not_taken_for_a_file_of_the_output() -> None:
+    Path("out").mkdir()
+    Path("out/link").symlink_to(Path("victims/file").absolute())
+    disk = Disk(Path("out"))
+    assert disk.content("link") is None
+    for attempt in (disk.read, disk.sha256, disk.size, disk.open_or_create):
+        with pytest.raises(StorageError, match="no link is followed inside an output"):
+            attempt("link")
+
+
+def test_no_ledger_is_begun_in_an_empty_file_elsewhere(capfd: pytest.CaptureFixture[str]) -> None:
+    """Which SQLite would take for a new one."""
+    Path("victims/file").write_text("")
+    Path("out/_harvest").mkdir(parents=True)
+    Path("out/_harvest/ledger.sqlite").symlink_to(Path("victims/file").absolute())
+    assert main(["run", "job.toml"]) == 7
+    assert "remove it" in capfd.readouterr().err
+    assert Path("victims/file").read_text() == ""
+
+
 def test_files_and_folders_are_for_their_owner_whatever_the_umask(
     server: Server, capfd: pytest.CaptureFixture[str]
 ) -> None:
