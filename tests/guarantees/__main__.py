@@ -1,0 +1,116 @@
+"""`scripts/guarantees [NAME ...]`: runs proofs and keeps what they printed in build/guarantees; with
+`--write` the table of docs/guarantees.md is made from that. Nobody types a figure there.
+
+A proof stands for the files that it ran with: figures of another state of harvester/, or of the proof itself,
+are refused. So a table may be written into docs/ and committed, and still speaks of the commit that holds it.
+"""
+
+import argparse
+import json
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final
+
+from tests.guarantees.proofs import PROOFS, Proof
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+KEPT: Final = ROOT / "build" / "guarantees"
+PAGE: Final = ROOT / "docs" / "guarantees.md"
+BEGIN: Final = "<!-- figures: scripts/guarantees --write -->"
+END: Final = "<!-- end of figures -->"
+
+
+def state(proof: Proof) -> dict[str, str]:
+    """Git's names of what is proven and of what proves it; all of it must be committed."""
+    paths = ("harvester", "requirements.lock", *proof.stands_on())
+    changed = _git("status", "--porcelain", "--", *paths)
+    if changed:
+        raise SystemExit(f"commit or drop these first, a figure belongs to a commit:\n{changed}")
+    return {path: _git("rev-parse", f"HEAD:{path}")[:12] for path in paths}
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(
+        ["git", *words], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def prove(proof: Proof, words: list[str]) -> bool:
+    """Runs it and keeps its last line, also where it failed."""
+    command = [*shlex.split(proof.command), *words]
+    known, began = state(proof), time.monotonic()
+    ended = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    lines = [line for line in ended.stdout.splitlines() if line.strip()]
+    kept = {
+        "state": known,
+        "command": shlex.join(command),
+        "code": ended.returncode,
+        "minutes": round((time.monotonic() - began) / 60, 1),
+        "machine": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
+        "line": lines[-1] if lines else "",
+    }
+    KEPT.mkdir(parents=True, exist_ok=True)
+    (KEPT / f"{proof.name}.json").write_text(json.dumps(kept, indent=2) + "\n")
+    end = f"ended with {ended.returncode}" if ended.returncode else "held"
+    print(f"{proof.name}: {end}: {kept['line']}", flush=True)
+    return ended.returncode == 0
+
+
+def told(proof: Proof, kept: dict[str, Any]) -> str:
+    line = kept["line"]
+    try:
+        values = json.loads(line)
+    except ValueError:
+        return proof.told.format(line=line.strip("= "))
+    plain = ", ".join(f"{value} {key}" for key, value in values.items() if isinstance(value, int | float))
+    return proof.told.format(**values, line=plain)
+
+
+def table() -> str:
+    rows = ["| promise | how it is tried | what came of it | command |", "|---|---|---|---|"]
+    for proof in PROOFS:
+        path = KEPT / f"{proof.name}.json"
+        if not path.exists():
+            raise SystemExit(f"{proof.name} has no figures; run scripts/guarantees {proof.name}")
+        kept = json.loads(path.read_bytes())
+        if kept["state"] != state(proof):
+            raise SystemExit(f"{proof.name} was proven with other files; run scripts/guarantees {proof.name}")
+        if kept["code"]:
+            raise SystemExit(f"{proof.name} ended with {kept['code']}: {kept['line']}")
+        came = f"{told(proof, kept)} ({kept['minutes']} min)"
+        rows.append(f"| {proof.promise} | {proof.how} | {came} | `{kept['command']}` |")
+    proven = f"`harvester/` {kept['state']['harvester']}"
+    return "\n".join([*rows, "", f"{kept['machine']}. What was proven, as git names it: {proven}."])
+
+
+def write() -> None:
+    page = PAGE.read_text()
+    head, rest = page.split(BEGIN)
+    PAGE.write_text(f"{head}{BEGIN}\n{table()}\n{END}{rest.split(END)[1]}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="scripts/guarantees", description=__doc__)
+    parser.add_argument("names", nargs="*", help=f"of {', '.join(proof.name for proof in PROOFS)}")
+    parser.add_argument(
+        "--with", dest="words", default="", help="further words for the command of the one that is named"
+    )
+    parser.add_argument("--write", action="store_true", help="only make the table of docs/guarantees.md")
+    args = parser.parse_args()
+    if args.write:
+        write()
+        return 0
+    unknown = {*args.names} - {proof.name for proof in PROOFS}
+    if unknown:
+        parser.error(f"no proof is called {', '.join(sorted(unknown))}")
+    chosen = [proof for proof in PROOFS if not args.names or proof.name in args.names]
+    held = [prove(proof, shlex.split(args.words)) for proof in chosen]
+    return 0 if all(held) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
