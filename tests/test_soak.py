@@ -1,9 +1,13 @@
 """The soak itself, a campaign long: what it starts ends exact, and what is wrong does not escape it."""
 
+import json
 import random
+import urllib.request
 from pathlib import Path
 
 import anyio
+import pytest
+from anyio import to_thread
 
 from harvester.testing.faults import KINDS
 from tests.soak import mischief
@@ -28,6 +32,24 @@ def test_a_campaign_with_its_faults_on_ends_exact(tmp_path: Path) -> None:
     assert score.wrong == []
     assert score.stages == 2
     assert score.records > 100
+
+
+def test_a_server_that_is_out_of_reach_as_it_was_told_is_asked_again() -> None:
+    def harvest(server: Server) -> None:
+        asked = {"StartDateTime": "2024-01-01T00:00:00Z", "EndDateTime": "2024-01-02T00:00:00Z", "Limit": 1}
+        headers = {"Authorization": f"apikey {server.token}", "Content-Type": "application/json"}
+        url = f"{server.url}/reporting/api/v1/interaction/details"
+        with pytest.raises(OSError):
+            urllib.request.urlopen(urllib.request.Request(url, json.dumps(asked).encode(), headers))
+
+    async def story() -> dict[str, int]:
+        async with serving("--records", "50") as server:
+            await server.set_faults([{"refuse_s": 1.0}])
+            await to_thread.run_sync(harvest, server)
+            struck: dict[str, int] = (await server.stats())["by_fault"]
+        return struck
+
+    assert anyio.run(story) == {"refuse_s": 1}
 
 
 def test_a_server_that_hides_records_is_found_out(tmp_path: Path) -> None:

@@ -118,6 +118,7 @@ class Campaigns:
         for _ in range(RUNS_A_STAGE):
             code = await self._attempt(out, end)
             if code == 0:
+                await self._server.stats()  # a run may end while an outage has just begun
                 return await to_thread.run_sync(self._is_exact, out, days)
             if code is not None and code not in _HONEST:
                 assert self._run is not None

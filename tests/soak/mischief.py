@@ -78,6 +78,7 @@ _TOGETHER: Final[tuple[Fault, ...]] = (
     {"rate": 50.0, "burst": 2.0, "headers": "epoch", "retry_after": None},
     {"rate": 50.0, "burst": 2.0, "penalty_s": 0.02},
     {"in_flight": 2},
+    {"workers": 2, "ms": 20.0},
 )
 """Any of them with any other."""
 

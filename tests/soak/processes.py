@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import sys
+import time
 import urllib.request
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 _PROGRAM: Final = (sys.executable, "-m", "harvester")
 _LINE_BYTES: Final = 1 << 20
+_TRIES: Final = 40
+_TRY_S: Final = 0.25
+"""Ten seconds, and no outage of the soak is longer than two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,14 @@ class Server:
         await to_thread.run_sync(self._ask, name, orjson.dumps(value))
 
     def _ask(self, name: str, body: bytes | None) -> bytes:
+        """Asks again while the server is out of reach, which it may have been told to be."""
+        for _ in range(_TRIES):
+            with contextlib.suppress(OSError):
+                return self._once(name, body)
+            time.sleep(_TRY_S)
+        return self._once(name, body)
+
+    def _once(self, name: str, body: bytes | None) -> bytes:
         with urllib.request.urlopen(f"{self.url}/_simulator/{name}", body, timeout=60) as answer:
             return bytes(answer.read())
 
