@@ -294,6 +294,10 @@ class Seek:
         self._failed_on = None
         self.move_to(position)
 
+    def reach_far(self) -> None:
+        """Lengths are no matter: reaches end with windows again, and not where one that failed was halved."""
+        self._longest = self._failed_on = None
+
     def trim(self, end: datetime) -> None:
         """Gives the rest of the stretch back; never what has come already."""
         self.end = self.until = max(end, self.position)

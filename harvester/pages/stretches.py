@@ -7,7 +7,7 @@ from math import inf
 from typing import Final, Protocol
 
 from harvester.dialects import Ask, Dialect, Page, Reject, Row
-from harvester.errors import BadPage, ContractBroken, Refused, Rejected, SourceError
+from harvester.errors import BadPage, ContractBroken, Refused, Rejected, ServerFailed, SourceError, TimedOut
 from harvester.events import Emit, WindowSplit
 from harvester.pages.asking import Asking, Split, Turn
 from harvester.pages.reader import FLOOR_S, Pages
@@ -107,7 +107,12 @@ class Stretches:
                 self._give_up(seeking, turn, error, floor_s=inf)
             except SourceError as error:
                 self._served.given_up += 1
+                if seeking.is_by_offset and isinstance(error, ServerFailed | TimedOut):
+                    asked += await self._step(seeking.distrust_offset(), seeking, turn, on_page)
+                    continue
                 hopeless = self._served.given_up >= GIVEN_UP_IN_A_ROW
+                if hopeless:
+                    seeking.reach_far()
                 self._give_up(seeking, turn, error, floor_s=inf if hopeless else GIVE_UP_S)
         return asked
 
