@@ -190,6 +190,14 @@ PROOFS = (
         "tests/test_pseudonyms.py",
         told="{line}",
     ),
+    Proof(
+        name="doors-mutants",
+        promise="and the tests see a door that was left open",
+        how="each guard of [doors.md](doors.md) is taken out at a time",
+        command="scripts/door-mutants",
+        told="{line}",
+        code=("tests/doors",),
+    ),
     *(
         Proof(
             name=f"fuzz-{target}",
