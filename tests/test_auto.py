@@ -116,19 +116,3 @@ def test_a_poisoned_hour_is_narrowed_down_and_the_rest_is_there(tmp_path: Path) 
         assert digests(world.out) == digests(tmp_path / "clean")
 
     live(tmp_path, story)
-
-
-@pytest.mark.parametrize("fault", [{"offset_ignored": True}, {"offset_refused": 1}], ids=str)
-def test_a_last_record_far_behind_the_others_is_not_reached_second_by_second(
-    tmp_path: Path, fault: dict[str, Any]
-) -> None:
-    """Alone on its page it shows no order, and without offsets nothing proves what stands before it."""
-
-    async def story(world: World) -> None:
-        world.simulator.set_faults([fault])
-        outcome = await world.run(**AUTO)
-        assert outcome.exit_code == 0
-        assert not world.difference()
-        assert world.requests() < 100
-
-    live(tmp_path, story, records=400, rhythm="bursty", cluster=25, seed=220)

@@ -238,3 +238,34 @@ async def whole(server: Adversary, seed: int) -> None:
         told = [await walked(pages, window) for window in WINDOWS]
     got = [row[1] for one in told if isinstance(one, Batch) for row in one.rows]
     assert sorted(got) == sorted({row[1] for row in server.rows if LOT.start <= row[0] < LOT.end}), seed
+
+
+@pytest.mark.parametrize("offsets", ["ignored", "refused"])
+@pytest.mark.parametrize("ties", [1, 2])
+def test_an_instant_alone_and_far_away_is_not_reached_second_by_second(offsets: str, ties: int) -> None:
+    """It shows no order on its page, and without offsets nothing proves what stands before it."""
+    server = adversary(0)
+    server.cap, server.order, server.offsets, server.depth = "none", "kept", offsets, 1
+    server.moves = server.opposite = 0.0
+    at = LOT.start + timedelta(hours=3, minutes=50)
+    server.rows = [record(server.rng, at) for _ in range(ties)]
+
+    async def reading() -> list[Batch | tuple[Window, str]]:
+        served = Served(limit=100, order_kept=True, whole_page=50)
+        pages = Pages(server, dialect=DIALECT, served=served, emit=events.nobody)
+        stretches = Stretches(server, pages, dialect=DIALECT, served=served, emit=events.nobody)
+        sheaf = Sheaf(
+            LOT.start,
+            LOT.end,
+            partition_of=lambda at: DAY,
+            dialect=DIALECT,
+            held=Held(),
+            spill_path=lambda: Path("/nowhere"),
+        )
+        await stretches.read(LOT, sheaf)
+        return await sheaf.batches()
+
+    told = anyio.run(reading)
+    got = [row[1] for one in told if isinstance(one, Batch) for row in one.rows]
+    assert sorted(map(str, got)) == sorted(str(row[1]) for row in server.rows)
+    assert server.calls < 80
