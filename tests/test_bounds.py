@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from harvester.dialects import Ask, load
-from harvester.dialects.bounds import MOST_RECORDS, TooMany
+from harvester.dialects.bounds import LARGE_BYTES, MOST_RECORDS, TooMany, may_be_too_many
 from harvester.errors import BadPage, Broken
 from harvester.transport.decoding import Bomb, TooLarge, decode
 from tests.harvesting import SPAN
@@ -52,6 +52,15 @@ def test_a_page_of_too_many_records_is_refused_as_a_whole(kind: str) -> None:
     with pytest.raises(TooMany, match="more than 100,000 records; ask for less at a time") as caught:
         read(MANY[kind](count))
     assert caught.value.status_code == 413
+
+
+def test_a_page_of_too_many_records_is_not_read_to_find_that_out() -> None:
+    """A million of them would take 600 MiB; small bodies cannot hold so many as would hurt."""
+    many = MANY["tiny records"](1_000_000)
+    assert len(many) > LARGE_BYTES
+    assert may_be_too_many(many, MOST_RECORDS)
+    assert not may_be_too_many(many, 1_000_002)
+    assert not may_be_too_many(many[:LARGE_BYTES], MOST_RECORDS)
 
 
 def test_who_asks_for_more_gets_twice_of_it() -> None:
