@@ -22,6 +22,14 @@ def test_an_error_of_the_disk_is_told_and_the_run_on_the_mended_disk_is_exact(st
     assert told["exit 7"] >= 1
 
 
+def test_a_ledger_that_cannot_be_given_its_log_is_not_used() -> None:
+    """SQLite would go on in another mode, in which a power loss may take back a commit."""
+    options = ["--kind", "write", "--place", "ledger.sqlite-journal", "--every", "2"]
+    code, told = swept("tests.disks.breaking", options, story="plain")
+    assert (code, told["wrong"]) == (0, [])
+    assert told["exit 7"] == told["errors"] >= 2
+
+
 @pytest.mark.parametrize("mutant", BREAKING)
 def test_an_error_that_is_swallowed_and_a_sync_that_is_retried_are_seen(mutant: str) -> None:
     _, told = swept(

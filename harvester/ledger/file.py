@@ -188,7 +188,13 @@ class LedgerFile:
             # FULL: in WAL mode each commit is synced. With less, a power loss could take back what was
             # said done.
             has_log = self._path.with_name(f"{NAME}-wal").exists()
-            self._db.execute("PRAGMA journal_mode = WAL")
+            # Read to its end: the change is committed after the row, and an unfetched error is lost.
+            ((mode,),) = self._db.execute("PRAGMA journal_mode = WAL").fetchall()
+            if mode != "wal":
+                raise StorageError(
+                    f"{self._path}: the ledger could not be given a log (WAL); see that there is space and "
+                    "that its folder can be written, on a disk with locks and shared memory, then run again"
+                )
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
             if has_log and version:  # else nothing was committed, and SQLite says "locked"
