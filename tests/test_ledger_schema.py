@@ -71,6 +71,26 @@ def test_an_older_ledger_is_looked_at_unchanged_and_upgraded_by_the_next_run(
     live(tmp_path, story, records=100)
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_older_ledger_that_a_kill_left_with_its_log_is_looked_at_unchanged(
+    tmp_path: Path, version: int
+) -> None:
+    async def story(world: World) -> None:
+        await world.run(span=hours(0, 30))
+        make_older(world.out, version)
+        path = home_of(world.out) / "ledger.sqlite"
+        with closing(sqlite3.connect(path)) as db:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("INSERT INTO meta VALUES ('learned.rate', '7.5')")
+            db.commit()
+            content, log = path.read_bytes(), path.with_name("ledger.sqlite-wal").read_bytes()
+            assert log
+            assert read_status(world.out).learned["rate"] == 7.5
+            assert (path.read_bytes(), path.with_name("ledger.sqlite-wal").read_bytes()) == (content, log)
+
+    live(tmp_path, story, records=60)
+
+
 @pytest.mark.parametrize("read_only", [False, True])
 def test_a_newer_ledger_is_refused_with_the_way_out_and_left_alone(tmp_path: Path, read_only: bool) -> None:
     home = home_of(tmp_path)
