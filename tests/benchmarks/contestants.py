@@ -6,7 +6,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -103,6 +103,21 @@ class Workshop:
         """The requests that a walk of hour windows needs, learned by letting the script walk once."""
         self.once(self.script("", start, end, level=0, records=None))
         return self.server.bodies()
+
+    def full_bodies(self, page_size: int) -> list[bytes]:
+        """The requests of a walk by days in which each page but the last of a day is full."""
+        found = []
+        for day in range((self.server.end - self.server.start).days):
+            start = self.server.start + timedelta(days=day)
+            end = start + timedelta(days=1, milliseconds=-1)  # the server's ends are inclusive
+            for offset in itertools.count(0, page_size):
+                body = self.server.body(start, end, page_size, offset)
+                records = self.server.answer(body)
+                if records:
+                    found.append(body)
+                if records < page_size:  # this server keeps to the Limit
+                    break
+        return found
 
     def harvester(
         self,

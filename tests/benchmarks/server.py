@@ -40,16 +40,21 @@ class Server:
         entries = self.requests()
         entries.sort(key=lambda entry: (entry["start_us"], entry["offset"]))
         return [
-            orjson.dumps(
-                {
-                    "StartDateTime": _iso(entry["start_us"]),
-                    "EndDateTime": _iso(entry["end_us"]),
-                    "Limit": entry["limit"],
-                    "Offset": entry["offset"],
-                }
-            )
+            self.body(_moment(entry["start_us"]), _moment(entry["end_us"]), entry["limit"], entry["offset"])
             for entry in entries
         ]
+
+    @staticmethod
+    def body(start: datetime, end: datetime, limit: int, offset: int) -> bytes:
+        span = {"StartDateTime": _iso(start), "EndDateTime": _iso(end)}
+        return orjson.dumps({**span, "Limit": limit, "Offset": offset})
+
+    def answer(self, body: bytes) -> int:
+        """How many records a request brings."""
+        headers = {"Authorization": f"apikey {self.token}", "Content-Type": "application/json"}
+        asked = Request(f"{self.url}/reporting/api/v1/interaction/details", data=body, headers=headers)
+        with urlopen(asked, timeout=60) as answer:
+            return len(orjson.loads(answer.read())["data"])
 
     def reset(self) -> None:
         self._asked("reset", {})
@@ -65,8 +70,12 @@ class Server:
             return read
 
 
-def _iso(moment_us: int) -> str:
-    return datetime.fromtimestamp(moment_us / 1_000_000, UTC).isoformat(timespec="milliseconds")
+def _moment(us: int) -> datetime:
+    return datetime.fromtimestamp(us / 1_000_000, UTC)
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds")
 
 
 @contextmanager
