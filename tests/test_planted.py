@@ -43,6 +43,15 @@ COMMANDS: Final = [
     ["run", "job.toml", "--end", "2024-01-01T02:00:00Z"],
 ]
 
+MEMORY: Final = ["_harvest", "_harvest/ledger.sqlite"]
+RECORDS: Final = [SHARD, "dt=2024-01-01"]
+READ_BY: Final = {
+    "verify out": [*MEMORY, *RECORDS, "_manifest.json"],
+    "status out": MEMORY,
+    "schema out": [*MEMORY, *RECORDS],
+    "rebuild-ledger out --force": ["_harvest", *RECORDS, "_manifest.json"],
+}
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
@@ -118,6 +127,23 @@ def test_a_link_leads_no_command_out_of_an_output(
         said = "".join(capfd.readouterr())
         assert victims() == before, (command, target)
         assert (code == 1, "unforeseen" in said) == (False, False), (command, target, said)
+
+
+@pytest.mark.parametrize(
+    ("command", "place"),
+    [(command.split(), place) for command, places in READ_BY.items() for place in places],
+)
+def test_no_command_reads_on_through_a_link(
+    command: list[str], place: str, good: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What it leads to has the very bytes that stood there, so only the link can be what is wrong."""
+    fresh(good)
+    path = next(Path("out").glob(place))
+    path.rename("victims/moved")
+    path.symlink_to(Path("victims/moved").absolute())
+    code = main(command)
+    said = "".join(capfd.readouterr())
+    assert (code, "link" in said) in ((4, True), (7, True)), said
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ _HASH_BYTES: Final = 1 << 20
 _NO_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.EXDEV, errno.EMLINK, errno.ENOSYS}
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # for a pipe: not to wait for who writes to it
+_A_LINK: Final = "a link stands in its place, and none is followed inside an output"
 _NO_FILE: Final = "a pipe or a device stands in the place of a file"
 _HINTS: Final = {
     errno.ENOSPC: "free some space",
@@ -34,12 +35,24 @@ _HINTS: Final = {
 
 
 def plain(path: Path) -> Path:
-    """`path` itself, to be read. OSError where neither a file nor a folder stands: who reads a pipe waits for
-    ever."""
-    mode = path.stat().st_mode
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise OSError(errno.EINVAL, _NO_FILE)
+    """`path` itself, of an output, to be read. OSError where neither a file nor a folder stands, since who
+    reads a pipe waits for ever; and where a link does, or one in the place of a folder that outputs have: it
+    may lead anywhere.
+    """
+    for place in (path, *_own_folders(path)):
+        mode = place.lstat().st_mode
+        if stat.S_ISLNK(mode):
+            raise OSError(errno.ELOOP, _A_LINK, str(place))
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise OSError(errno.EINVAL, _NO_FILE)
     return path
+
+
+def _own_folders(path: Path) -> Iterator[Path]:
+    """Those between the output folder, which may be a link, and a path in it."""
+    for folder in list(path.parents)[:2]:
+        if folder.name.startswith("dt=") or "_harvest" in (folder.name, folder.parent.name):
+            yield folder
 
 
 class Disk:
