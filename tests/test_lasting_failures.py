@@ -79,3 +79,26 @@ def test_a_server_that_fails_on_all_from_some_moment_on_is_left_after_so_many_tr
         assert timedelta(hours=1) < lost <= timedelta(days=2)
 
     live(tmp_path, story, records=600)
+
+
+def test_a_stretch_that_is_refused_for_good_is_not_asked_for_second_by_second(tmp_path: Path) -> None:
+    """A refusal may be for a range that is too long, so it is halved down to a second; but 90 minutes have
+    5,400 of them."""
+    bad = Span(start=START + timedelta(hours=6), end=START + timedelta(hours=7, minutes=30))
+
+    async def story(world: World) -> None:
+        fault = {"status": 400, "start": bad.start.isoformat(), "end": bad.end.isoformat()}
+        world.simulator.set_faults([fault])
+        outcome = await world.run(resolution=AUTO, page_size=20)
+        assert outcome.exit_code == 3
+        assert world.simulator.stats.by_status[400] <= 150
+        quarter = timedelta(minutes=15)
+        assert bad.start - quarter <= outcome.gaps[0].start
+        assert outcome.gaps[-1].end <= bad.end + quarter
+        before = Span(start=START, end=bad.start - quarter)
+        after = Span(start=bad.end + quarter, end=START + timedelta(days=2))
+        assert not world.difference(span=before).missing
+        assert not world.difference(span=after).missing
+        assert 0 < len(world.difference().missing) < 60
+
+    live(tmp_path, story, records=600)

@@ -22,7 +22,8 @@ not a day.
 """
 GIVEN_UP_IN_A_ROW: Final = 16
 """With so many requests given up and not one good page between them, it is the server that fails and not a
-stretch of time: nothing is narrowed down until a page comes."""
+stretch of time: nothing is narrowed down until a page comes. And with so many seconds refused in a row, what
+follows is not tried second by second."""
 ORDER_TRIALS: Final = 5
 """How often rows may not tell, being too few or in both orders at once, before the server counts as one that
 keeps none."""
@@ -88,18 +89,22 @@ class Stretches:
             cuts=cuts,
             beyond=beyond,
         )
-        asked = 0
+        asked = refused = 0
         while seeking.position < seeking.end:
             try:
                 page = await self._asking.page(seeking.ask, _reach(seeking), asked)
-                asked += 1
+                asked, refused = asked + 1, 0
                 asked += await self._take(seeking, page, turn, on_page)
             except Split as split:
                 asked += split.asked
                 if seeking.is_by_offset:
                     asked += await self._step(seeking.distrust_offset(), seeking, turn, on_page)
                 else:
-                    self._give_up(seeking, turn, split.reason, floor_s=FLOOR_S)
+                    floor_s = FLOOR_S if refused < GIVEN_UP_IN_A_ROW else GIVE_UP_S
+                    if not self._give_up(seeking, turn, split.reason, floor_s=floor_s):
+                        refused += 1
+                        if refused == GIVEN_UP_IN_A_ROW:
+                            seeking.reach_far()
             except (Refused, ContractBroken):
                 raise
             except OutageOutlived as error:
@@ -179,18 +184,19 @@ class Stretches:
         if is_unsorted or (served.order_kept is None and served.order_trials >= ORDER_TRIALS):
             served.order_kept = False
 
-    def _give_up(self, seeking: Seek, turn: Stretch, error: SourceError, *, floor_s: float) -> None:
-        """Reaches half as far; where that is no use any more, what is left of the reach has failed."""
+    def _give_up(self, seeking: Seek, turn: Stretch, error: SourceError, *, floor_s: float) -> bool:
+        """Reaches half as far: true. Where that is no use any more, what is left of the reach has failed."""
         if not self._served.pages and isinstance(error, BadPage | Rejected):
             # Not one good page ever came: it is the source that is wrong, and no smaller reach will mend it.
             raise ContractBroken(f"never one good page: {error}") from error
         if floor_s < inf and seeking.halve(timedelta(seconds=floor_s)):
             self._emit(WindowSplit(start=seeking.position, end=seeking.until, reason=str(error)))
-            return
+            return True
         end = seeking.until
         turn.close(seeking.position)
         turn.fail(end, f"{type(error).__name__}: {error}")
         seeking.skip_to(end)
+        return False
 
 
 def _reach(seeking: Seek) -> Window:
