@@ -137,6 +137,12 @@ class StorageError(HarvesterError):
     exit_code = 7
     status = "storage"
 
+    @classmethod
+    def of(cls, error: PermissionError) -> "StorageError":
+        """For a look at whether something is there, which may be refused at whatever place."""
+        way_out = "see that you may search the folders above it, then run again"
+        return cls(f"{error.filename}: {error.strerror}; {way_out}")
+
 
 class LedgerDamaged(StorageError):
     pass

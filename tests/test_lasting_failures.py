@@ -102,3 +102,18 @@ def test_a_stretch_that_is_refused_for_good_is_not_asked_for_second_by_second(tm
         assert 0 < len(world.difference().missing) < 60
 
     live(tmp_path, story, records=600)
+
+
+@pytest.mark.parametrize("resolution", [HOUR, AUTO], ids=str)
+def test_a_server_that_refuses_whatever_is_asked_breaks_its_contract(
+    tmp_path: Path, resolution: Resolution
+) -> None:
+    """It is no gap: no smaller window and no smaller page would ever be served."""
+
+    async def story(world: World) -> None:
+        world.simulator.set_faults([{"status": 400}])
+        outcome = await world.run(resolution=resolution)
+        assert outcome.exit_code == 6
+        assert world.simulator.stats.by_status[400] <= 1000
+
+    live(tmp_path, story, records=200)

@@ -245,3 +245,25 @@ def test_files_and_folders_are_for_their_owner_whatever_the_umask(
     assert {"contract.json", "ledger.sqlite", "lock", "_SUCCESS"} <= {path.name for path in found}
     for path, mode in found.items():
         assert mode == (0o700 if path.is_dir() else 0o600), path
+
+
+@pytest.mark.parametrize(
+    "command", ["verify out", "status out", "schema out", "run job.toml", "rebuild-ledger out"]
+)
+def test_a_folder_that_may_not_be_searched_is_named(
+    command: str, good: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Root may search any, so the kernel's answer is given in its place."""
+    fresh(good)
+    looked = Path.stat
+
+    def refused(path: Path, **how: bool) -> os.stat_result:
+        if "_harvest" in path.parts:
+            raise PermissionError(13, "Permission denied", str(path))
+        return looked(path, **how)
+
+    monkeypatch.setattr(Path, "stat", refused)
+    assert main(command.split()) == 7
+    said = capfd.readouterr().err
+    assert "out/_harvest" in said
+    assert "Permission denied" in said

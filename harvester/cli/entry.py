@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from harvester.cli import collector, signals, streams, suspects
 from harvester.cli.commands import COMMANDS, LATER, first_page
-from harvester.errors import EXIT_INTERRUPTED, ConfigError, HarvesterError
+from harvester.errors import EXIT_INTERRUPTED, ConfigError, HarvesterError, StorageError
 
 HELP_WIDTH = 100
 
@@ -55,6 +55,10 @@ def _ended(words: list[str], *, is_embedded: bool) -> int:
     except HarvesterError as error:
         streams.talk(f"harvester: error: {error}")
         return error.exit_code
+    except PermissionError as error:
+        storage = StorageError.of(error)
+        streams.talk(f"harvester: error: {storage}")
+        return _without_a_harvest(storage.status, storage.exit_code) if is_run else storage.exit_code
     except Exception as error:
         if sys.flags.dev_mode:
             raise

@@ -192,6 +192,11 @@ class Stretches:
         if floor_s < inf and seeking.halve(timedelta(seconds=floor_s)):
             self._emit(WindowSplit(start=seeking.position, end=seeking.until, reason=str(error)))
             return True
+        if not self._served.pages and isinstance(error, ContractBroken):
+            raise ContractBroken(
+                f"{error}: one second and one record are refused too, and nothing was ever served; check "
+                f"[source] dialect and its date field, {self._dialect.date_field}"
+            ) from error
         end = seeking.until
         turn.close(seeking.position)
         turn.fail(end, f"{type(error).__name__}: {error}")

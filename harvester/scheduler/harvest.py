@@ -158,7 +158,8 @@ class Harvest:
                 return await self._run_in(output)
         except errors.ConfigError:
             raise
-        except HarvesterError as error:
+        except (HarvesterError, PermissionError) as failure:
+            error = StorageError.of(failure) if isinstance(failure, PermissionError) else failure
             return Outcome(
                 status=error.status, exit_code=error.exit_code, error=str(error), out=job.output.url
             )
