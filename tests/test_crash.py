@@ -13,7 +13,8 @@ from tests.harvesting import World, hours, live
 def test_a_run_that_is_killed_ends_with_the_bytes_of_one_that_was_not(story: str, every: str) -> None:
     code, told = swept("tests.disks.crashing", ["--every", every], story=story)
     assert (code, told["wrong"]) == (0, [])
-    assert told["killed"] == told["recovered"] >= 3
+    assert told["killed"] + told["not reached"] == told["recovered"]
+    assert told["killed"] >= 2
 
 
 def test_names_that_a_kill_left_half_given_are_gone_after_the_next_run(tmp_path: Path) -> None:
