@@ -12,11 +12,9 @@ import anyio
 
 from harvester.testing.limits import Bucket
 from harvester.transport import LOOP_CLOCK, Pace, Width
-from harvester.transport.gate import Door, Gate
 from harvester.transport.learned import Learned, Rate
-from harvester.transport.limits import Concurrency
-from harvester.transport.retry import Retry
 from harvester.transport.status import failure
+from tests.paced import paced
 from tests.virtual_time import run
 
 BEGAN = datetime(2024, 1, 1, tzinfo=UTC)
@@ -88,22 +86,7 @@ class AnnouncingServer:
                 raise error
 
         width = Width(most=tasks)
-        gate = Gate[int, int](
-            Wire(),
-            Door(concurrency=tasks, max_outage_s=300, rng=rng),
-            pace=pace,
-            width=width,
-            emit=lambda event: None,
-            clock=LOOP_CLOCK,
-        )
-        layer = Retry[int, int](
-            Concurrency(gate, width),
-            max_attempts=8,
-            max_outage_s=300,
-            emit=lambda event: None,
-            clock=LOOP_CLOCK,
-            rng=rng,
-        )
+        layer = paced(Wire(), tasks=tasks, pace=pace, width=width, rng=rng)
 
         async def work() -> None:
             while self.served < answers:

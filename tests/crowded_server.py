@@ -11,10 +11,8 @@ import anyio
 
 from harvester.errors import Throttled
 from harvester.transport import LOOP_CLOCK, Pace, Width
-from harvester.transport.gate import Door, Gate
 from harvester.transport.learned import Learned, Rate
-from harvester.transport.limits import Concurrency
-from harvester.transport.retry import Retry
+from tests.paced import paced
 from tests.virtual_time import run
 
 
@@ -65,16 +63,7 @@ class CrowdedServer:
                 return ask
 
         tasks = width.most
-        door = Door(concurrency=tasks, max_outage_s=300, rng=rng)
-        gate = Gate[int, int](Wire(), door, pace=pace, width=width, emit=lambda event: None, clock=LOOP_CLOCK)
-        layer = Retry[int, int](
-            Concurrency(gate, width),
-            max_attempts=8,
-            max_outage_s=300,
-            emit=lambda event: None,
-            clock=LOOP_CLOCK,
-            rng=rng,
-        )
+        layer = paced(Wire(), tasks=tasks, pace=pace, width=width, rng=rng)
 
         async def work() -> None:
             while len(self.served_s) < answers:

@@ -11,10 +11,8 @@ from dataclasses import dataclass, field
 import anyio
 
 from harvester.errors import Throttled
-from harvester.transport import LOOP_CLOCK, Pace, Width
-from harvester.transport.gate import Door, Gate
-from harvester.transport.limits import Concurrency
-from harvester.transport.retry import Retry
+from harvester.transport import Pace, Width
+from tests.paced import paced
 from tests.virtual_time import run
 
 
@@ -80,24 +78,7 @@ class StrictServer:
                 return ask
 
         pace, width, rng_door = make_pace(), Width(most=tasks), random.Random(self.seed + 2)
-        layer = Retry[int, int](
-            Concurrency(
-                Gate(
-                    Wire(),
-                    Door(concurrency=tasks, max_outage_s=300, rng=rng_door),
-                    pace=pace,
-                    width=width,
-                    emit=lambda event: None,
-                    clock=LOOP_CLOCK,
-                ),
-                width,
-            ),
-            max_attempts=8,
-            max_outage_s=300,
-            emit=lambda event: None,
-            clock=LOOP_CLOCK,
-            rng=rng_door,
-        )
+        layer = paced(Wire(), tasks=tasks, pace=pace, width=width, rng=rng_door)
 
         async def work() -> None:
             while anyio.current_time() < until_s:

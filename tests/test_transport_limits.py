@@ -8,7 +8,6 @@ import pytest
 
 from harvester.errors import Throttled
 from harvester.transport import LOOP_CLOCK, LoopClock, Pace, TransportSettings, Width, pace_of
-from harvester.transport.gate import Door, Gate
 from harvester.transport.learned import (
     DEAF_S,
     HOLD_S,
@@ -21,7 +20,7 @@ from harvester.transport.learned import (
     Rate,
 )
 from harvester.transport.limits import MAX_STEPS_DOWN, SLOWER, STEP_UP_AFTER_S, Concurrency, Steady
-from harvester.transport.retry import Retry
+from tests.paced import paced
 from tests.virtual_time import run
 
 
@@ -65,24 +64,7 @@ class Bucket:
 def harvest(server: Bucket, make_pace: Callable[[], Pace], *, until_s: float, tasks: int = 16) -> Pace:
     async def main() -> Pace:
         pace, width, rng = make_pace(), Width(most=tasks), random.Random(1)
-        layer = Retry[int, int](
-            Concurrency(
-                Gate(
-                    server,
-                    Door(concurrency=tasks, max_outage_s=300, rng=rng),
-                    pace=pace,
-                    width=width,
-                    emit=lambda event: None,
-                    clock=LOOP_CLOCK,
-                ),
-                width,
-            ),
-            max_attempts=8,
-            max_outage_s=300,
-            emit=lambda event: None,
-            clock=LOOP_CLOCK,
-            rng=rng,
-        )
+        layer = paced(server, tasks=tasks, pace=pace, width=width, rng=rng)
 
         async def work() -> None:
             while anyio.current_time() < until_s:
