@@ -18,6 +18,7 @@ from tests.paced import paced
 from tests.virtual_time import run
 
 BEGAN = datetime(2024, 1, 1, tzinfo=UTC)
+MAX_OUTAGE_S = 300.0
 
 
 def in_seconds(seconds: float) -> Callable[[datetime], Mapping[str, str]]:
@@ -81,7 +82,7 @@ class AnnouncingServer:
                     return ask
                 self.refused_s.append(now_s)
                 here = BEGAN + timedelta(seconds=now_s)
-                error = failure(self.status, headers, what="POST /", now=here)
+                error = failure(self.status, headers, what="POST /", now=here, max_outage_s=MAX_OUTAGE_S)
                 assert error is not None
                 raise error
 

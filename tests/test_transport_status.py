@@ -23,10 +23,16 @@ AN_HOUR_AGO = "Mon, 23 Nov 2026 11:00:00 GMT"
 EPOCH = NOW.timestamp()
 
 
+MAX_OUTAGE_S = 300.0
+
+
 def of(status: int, **headers: str) -> SourceError | None:
-    return failure(
-        status, {name.replace("_", "-"): value for name, value in headers.items()}, what="POST /x", now=NOW
-    )
+    return within(MAX_OUTAGE_S, status, **headers)
+
+
+def within(max_outage_s: float, status: int, **headers: str) -> SourceError | None:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return failure(status, named, what="POST /x", now=NOW, max_outage_s=max_outage_s)
 
 
 def asked_s(status: int, **headers: str) -> float | None:
@@ -124,9 +130,11 @@ def test_retry_after_says_nothing_about_an_answer_or_a_redirect(status: int) -> 
         # The server's clock is an hour behind: what counts is its own distance.
         ({"retry_after": "Mon, 23 Nov 2026 11:00:07 GMT", "date": AN_HOUR_AGO}, 7),
         ({"retry_after": IN_A_MINUTE, "date": "yesterday"}, 60),
-        ({"retry_after": "31536000"}, MAX_RETRY_AFTER_S),
-        ({"retry_after": "9" * 400}, MAX_RETRY_AFTER_S),
-        ({"retry_after": "Mon, 23 Nov 2099 12:01:00 GMT"}, MAX_RETRY_AFTER_S),
+        ({"retry_after": f"{MAX_RETRY_AFTER_S:.0f}"}, MAX_RETRY_AFTER_S),
+        ({"retry_after": "31536000"}, MAX_OUTAGE_S),
+        ({"retry_after": "9" * 400}, MAX_OUTAGE_S),
+        ({"retry_after": "Mon, 23 Nov 2099 12:01:00 GMT"}, MAX_OUTAGE_S),
+        ({"x_ratelimit_reset": "9" * 400}, MAX_OUTAGE_S),
         # The reset of a rate limit, in each of its spellings.
         ({"x_ratelimit_remaining": "0", "x_ratelimit_reset": "30"}, 30),
         ({"x_ratelimit_remaining": "0", "x_ratelimit_reset": f"{EPOCH + 30:.0f}"}, 30),
@@ -149,8 +157,30 @@ def test_how_long_a_429_asks_to_wait(headers: dict[str, str], expected: float | 
     assert asked_s(429, **headers) == expected
 
 
-def test_an_absurd_pause_is_cut_and_the_message_says_so() -> None:
-    assert "far too long: it gets 3600 s" in str(of(429, retry_after="31536000"))
+@pytest.mark.parametrize(
+    ("asked", "max_outage_s", "gets_s"),
+    [
+        ("31536000", 300.0, 300.0),
+        ("31536000", 7200.0, MAX_RETRY_AFTER_S),
+        ("9" * 400, 300.0, 300.0),
+        ("9" * 400, 20.0, 20.0),
+        ("9" * 400, 1e9, MAX_RETRY_AFTER_S),
+    ],
+)
+def test_a_pause_that_is_a_mistake_is_cut_and_the_message_says_so(
+    asked: str, max_outage_s: float, gets_s: float
+) -> None:
+    error = within(max_outage_s, 429, retry_after=asked)
+    assert isinstance(error, Throttled)
+    assert error.retry_after_s == gets_s
+    told = f"{asked} s" if len(asked) < 10 else "for more than thirty years"
+    assert str(error) == f"POST /x: 429, the server asks to wait {told}, far too long: it gets {gets_s:.0f} s"
+
+
+def test_a_long_pause_that_may_be_meant_is_kept_however_soon_an_outage_is_given_up() -> None:
+    error = within(5.0, 429, retry_after="1800")
+    assert isinstance(error, Throttled)
+    assert error.retry_after_s == 1800
 
 
 def test_a_reset_makes_no_throttling_of_a_failure() -> None:
@@ -182,7 +212,7 @@ def test_a_redirect_is_told_without_what_may_be_secret(location: str, shown: str
     ),
 )
 def test_no_header_is_strange_enough_to_fail_on(status: int, headers: dict[str, str]) -> None:
-    error = failure(status, headers, what="POST /x", now=NOW)
+    error = failure(status, headers, what="POST /x", now=NOW, max_outage_s=MAX_OUTAGE_S)
     assert isinstance(error, SourceError | None)
     if isinstance(error, Throttled) and error.retry_after_s is not None:
         assert 0 <= error.retry_after_s <= MAX_RETRY_AFTER_S

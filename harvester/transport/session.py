@@ -178,7 +178,13 @@ class Session:
             headers = _lower(response.headers)
             if self._server_clock is not None:
                 self._server_clock.hear(headers)
-            failure = status.failure(response.status, headers, what=what, now=self._clock.now())
+            failure = status.failure(
+                response.status,
+                headers,
+                what=what,
+                now=self._clock.now(),
+                max_outage_s=self._settings.max_outage_s,
+            )
             if failure is not None:
                 # Not waiting for the body: a 429 that drips would pause nobody. A short one has come with its
                 # headers and the connection is used again; else it is closed.

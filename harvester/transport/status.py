@@ -30,8 +30,11 @@ from yarl import URL
 from harvester.errors import Refused, Rejected, ServerFailed, SourceError, Throttled
 
 MAX_RETRY_AFTER_S: Final = 3600.0
-"""The longest pause that a server gets: quotas by the hour exist, and a year is a mistake. After it one
-request asks again, so a server that means it says so again."""
+"""The longest pause that a server gets: quotas by the hour exist. Who asks for more is taken to be mistaken
+and gets what one gets that answers nobody, `max_outage_s`, and this at most. After it one request asks again,
+so a server that means it says so again."""
+_TELLABLE_S: Final = 1e9
+"""Thirty years and more; a message that repeats a larger number says nothing by it."""
 
 _EPOCH_FROM: Final = 1e9  # a reset beyond 30 years is no span but a point in time
 _EPOCH_MS_FROM: Final = 1e12
@@ -44,9 +47,12 @@ class Unauthorized(Refused):
     """A 401: a new token may cure it. For everybody above auth it is a Refused."""
 
 
-def failure(status: int, headers: Mapping[str, str], *, what: str, now: datetime) -> SourceError | None:
+def failure(
+    status: int, headers: Mapping[str, str], *, what: str, now: datetime, max_outage_s: float
+) -> SourceError | None:
     """The error that the answer amounts to, not yet raised; None for a good one. Header names are in lower
-    case; `what` names the request, `now` stands in for a missing `Date`."""
+    case; `what` names the request, `now` stands in for a missing `Date`, and `max_outage_s` for a pause of
+    more than `MAX_RETRY_AFTER_S`."""
     if 200 <= status < 300:
         return None
     if status == 401:
@@ -65,9 +71,10 @@ def failure(status: int, headers: Mapping[str, str], *, what: str, now: datetime
     if status == 429 and asked_s is None:
         asked_s = _reset_s(headers, now)
     if status in (429, 503) or asked_s is not None:
+        gets_s = None if asked_s is None else _granted_s(asked_s, max_outage_s)
         return Throttled(
-            f"{what}: {status}{_asks(asked_s)}",
-            retry_after_s=_capped(asked_s),
+            f"{what}: {status}{_asks(asked_s, gets_s)}",
+            retry_after_s=gets_s,
             may_be_chance=status == 503 and asked_s is None,
         )
     if status == 408 or 500 <= status < 600:
@@ -123,16 +130,17 @@ def http_date(text: str) -> datetime | None:
     return parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC)
 
 
-def _capped(asked_s: float | None) -> float | None:
-    return None if asked_s is None else min(asked_s, MAX_RETRY_AFTER_S)
+def _granted_s(asked_s: float, max_outage_s: float) -> float:
+    return asked_s if asked_s <= MAX_RETRY_AFTER_S else min(max_outage_s, MAX_RETRY_AFTER_S)
 
 
-def _asks(asked_s: float | None) -> str:
+def _asks(asked_s: float | None, gets_s: float | None) -> str:
     if asked_s is None:
         return ", the server asks for fewer requests"
-    if asked_s > MAX_RETRY_AFTER_S:
-        return f", the server asks to wait {asked_s:.3g} s, far too long: it gets {MAX_RETRY_AFTER_S:.0f} s"
-    return f", the server asks to wait {asked_s:.3g} s"
+    if asked_s == gets_s:
+        return f", the server asks to wait {asked_s:.3g} s"
+    told = f"{asked_s:.0f} s" if asked_s < _TELLABLE_S else "for more than thirty years"
+    return f", the server asks to wait {told}, far too long: it gets {gets_s:.0f} s"
 
 
 def _target(location: str | None) -> str:

@@ -188,7 +188,9 @@ class Source:
 
     def _failure(self, status: int, headers: dict[str, str], what: str) -> Exception:
         self._trace.note("refused", status, headers)
-        failure = statuses.failure(status, headers, what=what, now=self._clock.now())
+        failure = statuses.failure(
+            status, headers, what=what, now=self._clock.now(), max_outage_s=self._settings.max_outage_s
+        )
         assert failure is not None
         return failure
 
