@@ -21,7 +21,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from harvester import windows as room
 from harvester.windows import (
     By,
     Partition,
@@ -31,6 +30,7 @@ from harvester.windows import (
     after,
     count_windows,
     floor,
+    local_clock,
     merge,
     parse_time,
     partition_of,
@@ -243,7 +243,7 @@ def test_windows_and_partitions_tile_every_zone_around_its_jumps(name: str) -> N
 def test_no_stretch_of_any_clock_is_so_short_that_it_could_be_overlooked() -> None:
     for name in ZONES:
         for jump, following in itertools.pairwise(jumps_in_file(name)):
-            assert following.at - jump.at > 2 * timedelta(seconds=room._LOOK_S), (name, jump)
+            assert following.at - jump.at > 2 * timedelta(seconds=local_clock._LOOK_S), (name, jump)
 
 
 @pytest.mark.parametrize("resolution", PERIODS)

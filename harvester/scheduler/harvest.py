@@ -18,8 +18,6 @@ Cancelled, it drops what is not sealed. The next run goes on from what the ledge
 """
 
 import random
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -32,43 +30,33 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from harvester import errors
 from harvester.contract import Recheck
 from harvester.dialects import Ask, Page
-from harvester.errors import ContractBroken, HarvesterError, SourceError, StorageError
+from harvester.errors import ContractBroken, HarvesterError, StorageError
 from harvester.events import DrainBegan, Emit, RunStarted, nobody
 from harvester.job import Job, Outcome
-from harvester.ledger import Gap, Ledger, home_of
+from harvester.ledger import Ledger, home_of
 from harvester.output import Output
 from harvester.pages import Pages, Rechecked, Served, Stretches
 from harvester.pseudonyms import tell_never_seen
 from harvester.records import Held
-from harvester.scheduler.asked import Asked, begin, look_at_clock
+from harvester.scheduler.asked import Asked, begin
+from harvester.scheduler.ending import Stopped, end
 from harvester.scheduler.fetching import Fetcher
 from harvester.scheduler.known import begin_with, known_contract
 from harvester.scheduler.learned import begin_where_it_ended, news
 from harvester.scheduler.planning import Density, Planner
 from harvester.scheduler.revocable import Revocable
 from harvester.scheduler.steps import Fetched, Planned
+from harvester.scheduler.storing import TAKEN_WINDOWS, Store, Tally, quietly
 from harvester.transport import LOOP_CLOCK, Clock, Layer, OpenSession, ServerClock, Session, stack
-from harvester.windows import Span
 
 LOOKAHEAD: Final = 4
 """Windows begun and not stored, per request in flight: enough that one slow window does not make the others
 wait.
 """
-LEAST_LOOKAHEAD: Final = 64
-TAKEN_BYTES: Final = 1 << 20
-"""Records that are worth the way to the thread that stores: a block of the compressor."""
-TAKEN_WINDOWS: Final = LEAST_LOOKAHEAD // 2
-"""And so many windows with less in them. The plan never waits for them: with no slot free they are taken."""
+LEAST_LOOKAHEAD: Final = 2 * TAKEN_WINDOWS
 DRAIN_S: Final = 20.0
 """How long windows under way may take to finish after a drain began: less than the 30 s after which
 Kubernetes kills."""
-
-
-@dataclass(slots=True)
-class _Tally:
-    records_written: int = 0
-    duplicates: int = 0
-    outside: int = 0
 
 
 class Harvest:
@@ -100,7 +88,7 @@ class Harvest:
         self._session = session
         self._served = Served(limit=min(job.page_size, job.dialect.max_page_size or job.page_size))
         self._density = Density()
-        self._tally = _Tally()
+        self._tally = Tally()
         self._fatal: BaseException | None = None
         self._drain_reason: str | None = None
         self._is_cancelled = False
@@ -176,8 +164,8 @@ class Harvest:
             except BaseException:
                 # Unforeseen: what is sealed stays, and the manifest tells it before the error goes up.
                 with anyio.CancelScope(shield=True):
-                    await to_thread.run_sync(_quietly, output.abandon)
-                    await to_thread.run_sync(_quietly, output.write_manifest)
+                    await to_thread.run_sync(quietly, output.abandon)
+                    await to_thread.run_sync(quietly, output.write_manifest)
                 raise
         elif await to_thread.run_sync(output.is_told):
             self._emit(RunStarted(out=job.output.url, windows=0, done_before=total))
@@ -212,7 +200,7 @@ class Harvest:
         tell_never_seen(job.pseudonyms, self._served.records, self._emit)
         if learned := news(access, pace, width):
             with anyio.CancelScope(shield=True):
-                await to_thread.run_sync(_quietly, lambda: output.ledger.learn(learned))
+                await to_thread.run_sync(quietly, lambda: output.ledger.learn(learned))
 
     async def _wire(self, output: Output, layer: Layer[Ask, Page], todo: int) -> None:
         """The tasks and the streams between them."""
@@ -329,127 +317,36 @@ class Harvest:
     async def _store(
         self, output: Output, fetched_out: MemoryObjectReceiveStream[Fetched], slots: anyio.Semaphore
     ) -> None:
-        waiting: dict[int, Fetched] = {}
-        following = 0
-        ready: list[Fetched] = []
+        store = Store(
+            output,
+            asked=self._asked.spans,
+            tally=self._tally,
+            held=self._held,
+            spill_path=lambda: self._spill_path(output),
+        )
         try:
             async with fetched_out:
-                async for fetched in fetched_out:
-                    waiting[fetched.number] = fetched
-                    while following in waiting:
-                        ready.append(waiting.pop(following))
-                        following += 1
-                    if ready and (slots.value == 0 or _is_worth_a_hop(ready)):
-                        await to_thread.run_sync(self._take, output, ready)
-                        for _ in ready:
-                            slots.release()
-                        ready = []
-                    elif self._held.is_over:
-                        await to_thread.run_sync(self._spill, output, fetched)
+                await store.all(fetched_out, slots)
             # Drained or stopped, some windows never came: what came is kept all the same, the ledger
             # knows the holes.
             with anyio.CancelScope(shield=True):
-                if self._is_cancelled:
-                    await to_thread.run_sync(output.abandon)
-                else:
-                    await to_thread.run_sync(
-                        self._take, output, ready + [waiting[number] for number in sorted(waiting)]
-                    )
-                    await to_thread.run_sync(output.close_partition)
+                await to_thread.run_sync(output.abandon if self._is_cancelled else store.close)
         except StorageError as error:
             self._stop(error)
             with anyio.CancelScope(shield=True):
-                await to_thread.run_sync(_quietly, output.abandon)
-
-    def _spill(self, output: Output, fetched: Fetched) -> None:
-        for result in fetched.results:
-            if result.batch is not None:
-                result.batch.spill(lambda: self._spill_path(output))
-
-    def _take(self, output: Output, ready: list[Fetched]) -> None:
-        """Stores windows in their order; runs in a worker thread."""
-        tally = self._tally
-        for result in [result for fetched in ready for result in fetched.results]:
-            if output.current != result.partition:
-                output.close_partition()
-                output.open(result.partition, asked=self._asked.spans)
-            if result.failed is not None:
-                output.fail(result.failed)
-            elif result.batch is not None:
-                batch = result.batch
-                output.write(batch)
-                tally.records_written += batch.records
-                tally.duplicates += batch.duplicates
-                tally.outside += batch.outside
-                batch.discard()
+                await to_thread.run_sync(quietly, output.abandon)
 
     # --- the end
 
     def _end(self, output: Output, total: int, now: datetime) -> Outcome:
-        """Writes the manifest, whatever happened, and says what stands."""
-        job, tally = self._job, self._tally
-        try:
-            look_at_clock(output.ledger, now=now, emit=self._emit)
-            if not output.is_told():
-                output.write_manifest()
-        except StorageError as error:
-            self._fatal = self._fatal or error
-        ledger = output.ledger
-        counts = ledger.counts(job.span)
-        records = 0
-        try:
-            records = output.records_in(job.span)
-        except (StorageError, ValueError) as error:
-            self._fatal = self._fatal or error
-        gaps = self._asked.gaps()
-        if not gaps and self._drain_reason is None and self._fatal is None:
-            gaps = self._asked.not_begun()
-        status, exit_code, message = self._verdict(gaps, self._asked.unpublished())
-        return Outcome(
-            status=status,
-            exit_code=exit_code,
-            error=message,
-            out=job.output.url,
+        return end(
+            output,
+            self._job,
+            self._asked,
+            self._tally,
+            Stopped(fatal=self._fatal, drain_reason=self._drain_reason),
             windows_total=total,
-            windows_done=max(0, total - self._asked.todo()),
-            windows_failed=counts.failed,
-            gaps=gaps,
-            records=records,
-            records_written=tally.records_written,
-            duplicates_dropped=tally.duplicates,
-            outside_window_dropped=tally.outside,
-            bytes_written=output.bytes_written,
-            shards=sum(len(build.receipts) for build in ledger.published()),
-            repaired=output.repaired() if self._repair else None,
-            foreign=output.strangers if self._repair else None,
+            now=now,
+            repair=self._repair,
+            emit=self._emit,
         )
-
-    def _verdict(self, gaps: list[Gap], unpublished: list[Span]) -> tuple[str, int, str | None]:
-        fatal = self._fatal
-        if isinstance(fatal, HarvesterError):
-            return fatal.status, fatal.exit_code, str(fatal)
-        if fatal is not None:
-            return "error", HarvesterError.exit_code, f"{type(fatal).__name__}: {fatal}"
-        if not unpublished:
-            return "complete", errors.EXIT_COMPLETE, None
-        if self._drain_reason == "time budget":
-            return "time_budget", errors.EXIT_TIME_BUDGET, "the time given is used up; run again to go on"
-        if self._drain_reason is not None:
-            return "interrupted", errors.EXIT_INTERRUPTED, "stopped before the end; run again to go on"
-        return "gaps", SourceError.exit_code, f"{len(gaps)} window(s) not proven; run again to fill them"
-
-
-def _is_worth_a_hop(ready: list[Fetched]) -> bool:
-    return (
-        len(ready) >= TAKEN_WINDOWS
-        or sum(result.batch.raw_bytes for one in ready for result in one.results if result.batch)
-        >= TAKEN_BYTES
-    )
-
-
-def _quietly(clean_up: Callable[[], None]) -> None:
-    """A clean-up after a storage error may fail for the same reason; the first error is the one to tell."""
-    try:
-        clean_up()
-    except StorageError:
-        return

@@ -1,0 +1,109 @@
+"""The task that stores: windows come in any order, are put in theirs, and go to the output in a worker thread
+once they are worth the way there.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import anyio
+from anyio import to_thread
+from anyio.streams.memory import MemoryObjectReceiveStream
+
+from harvester.errors import StorageError
+from harvester.output import Output
+from harvester.records import Held
+from harvester.scheduler.steps import Fetched
+from harvester.windows import Span
+
+TAKEN_BYTES: Final = 1 << 20
+"""Records that are worth the way to the thread that stores: a block of the compressor."""
+TAKEN_WINDOWS: Final = 32
+"""And so many windows with less in them. The plan never waits for them: with no slot free they are taken."""
+
+
+@dataclass(slots=True)
+class Tally:
+    records_written: int = 0
+    duplicates: int = 0
+    outside: int = 0
+
+
+class Store:
+    """Of one run. What `all` has taken and not stored yet, `close` stores."""
+
+    def __init__(
+        self,
+        output: Output,
+        *,
+        asked: Sequence[Span],
+        tally: Tally,
+        held: Held,
+        spill_path: Callable[[], Path],
+    ) -> None:
+        self._output = output
+        self._asked = asked
+        self._tally = tally
+        self._held = held
+        self._spill_path = spill_path
+        self._waiting: dict[int, Fetched] = {}
+        self._following = 0
+        self._ready: list[Fetched] = []
+
+    async def all(self, fetched_out: MemoryObjectReceiveStream[Fetched], slots: anyio.Semaphore) -> None:
+        """Until nothing more is fetched; a slot comes back for each window that is stored."""
+        async for fetched in fetched_out:
+            self._waiting[fetched.number] = fetched
+            while self._following in self._waiting:
+                self._ready.append(self._waiting.pop(self._following))
+                self._following += 1
+            if self._ready and (slots.value == 0 or _is_worth_a_hop(self._ready)):
+                await to_thread.run_sync(self._take, self._ready)
+                for _ in self._ready:
+                    slots.release()
+                self._ready = []
+            elif self._held.is_over:
+                await to_thread.run_sync(self._spill, fetched)
+
+    def close(self) -> None:
+        """Stores what has come, with holes where windows never came. Blocks."""
+        self._take(self._ready + [self._waiting[number] for number in sorted(self._waiting)])
+        self._output.close_partition()
+
+    def _spill(self, fetched: Fetched) -> None:
+        for result in fetched.results:
+            if result.batch is not None:
+                result.batch.spill(self._spill_path)
+
+    def _take(self, ready: list[Fetched]) -> None:
+        output, tally = self._output, self._tally
+        for result in [result for fetched in ready for result in fetched.results]:
+            if output.current != result.partition:
+                output.close_partition()
+                output.open(result.partition, asked=self._asked)
+            if result.failed is not None:
+                output.fail(result.failed)
+            elif result.batch is not None:
+                batch = result.batch
+                output.write(batch)
+                tally.records_written += batch.records
+                tally.duplicates += batch.duplicates
+                tally.outside += batch.outside
+                batch.discard()
+
+
+def _is_worth_a_hop(ready: list[Fetched]) -> bool:
+    return (
+        len(ready) >= TAKEN_WINDOWS
+        or sum(result.batch.raw_bytes for one in ready for result in one.results if result.batch)
+        >= TAKEN_BYTES
+    )
+
+
+def quietly(clean_up: Callable[[], None]) -> None:
+    """A clean-up after a storage error may fail for the same reason; the first error is the one to tell."""
+    try:
+        clean_up()
+    except StorageError:
+        return
