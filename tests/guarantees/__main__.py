@@ -40,9 +40,9 @@ def _git(*words: str) -> str:
     ).stdout.strip()
 
 
-def prove(proof: Proof, words: list[str]) -> bool:
+def prove(proof: Proof, options: str) -> bool:
     """Runs it and keeps its last line, also where it failed."""
-    command = [*shlex.split(proof.command), *words]
+    command = shlex.split(f"{proof.command} {options or proof.options}")
     known, began = state(proof), time.monotonic()
     ended = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
     lines = [line for line in ended.stdout.splitlines() if line.strip()]
@@ -88,7 +88,8 @@ def table() -> str:
     for proof in PROOFS:
         path = KEPT / f"{proof.name}.json"
         if not path.exists():
-            rows.append(f"| {proof.promise} | {proof.how} | not run on this state | `{proof.command}` |")
+            whole = f"{proof.command} {proof.options}".strip()
+            rows.append(f"| {proof.promise} | {proof.how} | not run on this state | `{whole}` |")
             continue
         kept = json.loads(path.read_bytes())
         if kept["state"] != state(proof):
@@ -111,7 +112,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/guarantees", description=__doc__)
     parser.add_argument("names", nargs="*", help=f"of {', '.join(proof.name for proof in PROOFS)}")
     parser.add_argument(
-        "--with", dest="words", default="", help="further words for the command of the one that is named"
+        "--with", dest="options", default="", help="options for the command of those that are named"
     )
     parser.add_argument("--write", action="store_true", help="only make the table of docs/guarantees.md")
     args = parser.parse_args()
@@ -122,7 +123,7 @@ def main() -> int:
     if unknown:
         parser.error(f"no proof is called {', '.join(sorted(unknown))}")
     chosen = [proof for proof in PROOFS if not args.names or proof.name in args.names]
-    held = [prove(proof, shlex.split(args.words)) for proof in chosen]
+    held = [prove(proof, args.options) for proof in chosen]
     return 0 if all(held) else 1
 
 

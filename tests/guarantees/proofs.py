@@ -22,6 +22,8 @@ class Proof:
     how: str
     command: str
     told: str
+    options: str = ""
+    """What belongs to the command unless `scripts/guarantees --with` says otherwise."""
     code: tuple[str, ...] = ()
     """Folders and files beside the script and the tests that the command names."""
 
@@ -47,24 +49,20 @@ PROOFS = (
     Proof(
         name="crash",
         promise="Killed anywhere, and once more while it recovers, a run that is repeated ends exact",
-        how="a process is killed before each call that changes the disk, SQLite's own included, and "
-        "in the "
-        "middle of each write; then again in the recovery; compared with the truth and with the "
-        "bytes of an "
-        "undisturbed run",
+        how="a process is killed before each call that changes the disk, SQLite's own included, and in "
+        "the middle of each write; then again in the recovery; compared with the truth and with "
+        "the bytes of an undisturbed run",
         command="scripts/crash-sweep",
         told="{calls} calls, {points} points, {killed} kills and {killed in the recovery} in the "
-        "recovery; "
-        "{recovered} of {recovered} exact, {number wrong} wrong",
+        "recovery; {recovered} of {recovered} exact, {number wrong} wrong",
         code=("tests/disks",),
     ),
     Proof(
         name="power-loss",
         promise="So does one whose machine lost its power",
         how="the calls of a run are recorded, and what a power loss may leave after each of them is "
-        "laid out: "
-        "unsynced data gone, in part or torn, renames, creations and removals undone in any legal order, "
-        "SQLite's files included; each state is recovered from",
+        "laid out: unsynced data gone, in part or torn, renames, creations and removals undone in "
+        "any legal order, SQLite's files included; each state is recovered from",
         command="scripts/power-loss-sweep",
         told="{line}",
         code=("tests/disks",),
@@ -73,8 +71,7 @@ PROOFS = (
         name="power-loss-mutants",
         promise="and the sweep sees what it is for",
         how="the same with the program broken on purpose: no fsync, no fsync of folders, the ledger "
-        "before the "
-        "data, `synchronous=OFF`",
+        "before the data, `synchronous=OFF`",
         command="scripts/power-loss-sweep --mutants",
         told="{line}",
         code=("tests/disks",),
@@ -90,12 +87,11 @@ PROOFS = (
     Proof(
         name="simulation",
         promise="Whatever the source does and whenever the run ends, records come once and none is lost",
-        how="stories drawn by seed under a virtual clock: faults, outages, drains, crashes, resumes; the "
-        "scheduler, limiter, retries and sink are the real ones",
+        how="stories drawn by seed under a virtual clock: faults, outages, drains, crashes, resumes; "
+        "the scheduler, limiter, retries and sink are the real ones",
         command="scripts/simulate-sweep",
-        told="{seeds} seeds, {runs} runs, {crashes} crashes, {requests} requests, {virtual_h} hours "
-        "of virtual "
-        "time; {wrong} wrong",
+        told="{seeds} seeds, {runs} runs, {crashes} crashes, {requests} requests, {virtual_h} hours of "
+        "virtual time; {wrong} wrong",
         code=("tests/simulation",),
     ),
     Proof(
@@ -109,8 +105,8 @@ PROOFS = (
     Proof(
         name="faults",
         promise="Servers that do several things wrong at once cost no record",
-        how="two to five of the behaviours of [behaviours.md](behaviours.md) drawn by seed, over "
-        "real sockets",
+        how="two to five of the behaviours of [behaviours.md](behaviours.md) drawn by seed, over real "
+        "sockets",
         command="scripts/fault-sweep",
         told="{line}",
         code=("tests/fault_sweep.py", "tests/drawing.py"),
@@ -127,8 +123,7 @@ PROOFS = (
         name="misfortunes",
         promise="Damage after a run is named, and what the messages say mends it",
         how="seeded sequences of kills, outages, flipped bits, cut, removed and added files, lost, "
-        "aged and damaged "
-        "ledgers, `--repair` and `rebuild-ledger`",
+        "aged and damaged ledgers, `--repair` and `rebuild-ledger`",
         command="scripts/misfortune-sweep",
         told="{line}",
         code=("tests/misfortune_sweep.py", "tests/misfortunes.py"),
@@ -145,13 +140,13 @@ PROOFS = (
         name="soak",
         promise="Nothing grows over time, and nothing goes wrong in an hour of all faults",
         how="runs that are killed, stopped, resumed, extended and begun anew, and one that goes on, "
-        "against simulators "
-        "with their faults on; records, memory, files and threads compared each minute",
+        "against simulators with their faults on; records, memory, files and threads compared each "
+        "minute",
         command="scripts/soak",
         told="{minutes} minutes; campaigns: {campaigns[runs]} runs, {campaigns[stages_exact]} "
-        "comparisons, "
-        "{campaigns[records_compared]} records; the long run: {long_run[records_compared]} records, "
-        "{long_run[samples]} samples of its memory; nothing wrong",
+        "comparisons, {campaigns[records_compared]} records; the long run: "
+        "{long_run[records_compared]} records, {long_run[samples]} samples of its memory; nothing "
+        "wrong",
         code=("tests/soak",),
     ),
     Proof(
@@ -160,8 +155,7 @@ PROOFS = (
         "manifest and shards",
         how="tests: each damage, each older schema, `rebuild-ledger`, `run --repair`",
         command="scripts/test -q tests/test_broken_ledgers.py tests/test_ledger_schema.py "
-        "tests/test_rebuild.py "
-        "tests/test_repair.py",
+        "tests/test_rebuild.py tests/test_repair.py",
         told="{line}",
     ),
     Proof(
@@ -174,18 +168,18 @@ PROOFS = (
     Proof(
         name="token",
         promise="The token is nowhere, and goes to one origin only",
-        how="tests: a canary token is sought in all that is left, printed or logged after each "
-        "command and each failure",
+        how="tests: a canary token is sought in all that is left, printed or logged after each command "
+        "and each failure",
         command="scripts/test -q tests/test_secrets.py tests/test_transport_session.py "
         "tests/test_transport_auth.py",
         told="{line}",
     ),
     Proof(
         name="doors",
-        promise="TLS is verified, everything from outside is bounded and escaped, links are not "
-        "followed, pseudonyms hold",
-        how="tests: other authorities and names, a 300 MiB bomb, planted links, umasks, hostile "
-        "texts, test vectors",
+        promise="TLS is verified, everything from outside is bounded and escaped, links are not followed, "
+        "pseudonyms hold",
+        how="tests: other authorities and names, a 300 MiB bomb, planted links, umasks, hostile texts, "
+        "test vectors",
         command="scripts/test -q tests/test_transport_tls.py tests/test_bounds.py tests/test_syscalls.py "
         "tests/test_pseudonyms.py",
         told="{line}",
@@ -203,7 +197,8 @@ PROOFS = (
             name=f"fuzz-{target}",
             promise=f"No bytes in place of {what} bring a traceback, a hang or unbounded memory",
             how="atheris, led by coverage; each input at most 20 s and 640 MiB",
-            command=f"scripts/fuzz --target {target} --seconds {FUZZ_S}",
+            command=f"scripts/fuzz --target {target}",
+            options=f"--seconds {FUZZ_S}",
             told="{inputs} inputs, {coverage} edges; none found",
             code=("tests/fuzz",),
         )
