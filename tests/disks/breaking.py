@@ -11,9 +11,11 @@ import shutil
 import sys
 from pathlib import Path
 from typing import Any, Final
+from zlib import crc32
 
 from harvester.errors import ConfigError, StorageError
 from harvester.verify import verify
+from tests.disks.choosing import Choice, spots
 from tests.disks.mutants import BREAKING
 from tests.disks.recording import FAILING, Blow
 from tests.disks.runs import (
@@ -52,19 +54,13 @@ def differences(out: Path) -> list[str]:
 
 
 class Breakages:
-    """One sweep. The first run of the story meets errors as well as the second, which has the last word. With
-    `kind` and `place` only calls of that kind, about what has that in its path.
-    """
+    """One sweep. The first run of the story meets errors as well as the second, which has the last word."""
 
-    def __init__(
-        self, url: str, folder: Path, *, story: str, every: int, kind: str, place: str, mutant: str
-    ) -> None:
+    def __init__(self, url: str, folder: Path, *, story: str, choice: Choice, mutant: str) -> None:
         self._url = url
         self._folder = folder
         self._story = STORIES[story]
-        self._every = every
-        self._kind = kind
-        self._place = place
+        self._choice = choice
         self._mutant = BREAKING.get(mutant)
         self._number = 0
         self.report = Report()
@@ -92,15 +88,19 @@ class Breakages:
         return ended
 
     def _blows(self, calls: Ended) -> list[Blow]:
-        """Every call with every error that it can meet: in turn once, for good, and torn where it writes."""
+        """Every call with every error that it can meet: in turn once, for good, and torn where it writes. Of
+        a sample's few calls each meets one error, which its name decides.
+        """
         chosen = []
-        for at, (kind, place) in enumerate(zip(calls.kinds, calls.places, strict=True), start=1):
-            if self._kind not in ("", kind) or self._place not in place:
-                continue
-            for error in [error for error, meets in FAILING.items() if kind in meets]:
+        named = spots(calls.kinds, calls.places)
+        for number in self._choice.numbers(calls.kinds, calls.places):
+            at = named[number - 1]
+            errors = [error for error, meets in FAILING.items() if at.kind in meets]
+            turn = crc32(f"{at.kind} {at.about}".encode())
+            for error in [errors[turn % len(errors)]] if self._choice.first else errors:
                 self._number += 1
-                way = (at + self._number) % 3
-                if self._number % self._every == 0:
+                way = (turn // len(errors) if self._choice.first else number + self._number) % 3
+                if self._number % self._choice.every == 0:
                     chosen.append(Blow(at=at, kind="fail", error=error, lasting=way == 1, torn=way == 2))
                 self.report.count("points")
         return chosen
@@ -110,8 +110,7 @@ class Breakages:
         shutil.copytree(source, world)
         ended = run(self._url, world, job, blow=blow, mutant=self._mutant)
         self.report.count("errors")
-        if not ended.struck:
-            self.report.count("not reached")
+        self.report.count("not reached", not ended.struck)
         wrong = [f"{path} was synced again" for path in ended.retried]
         wrong += broken_promises(world / "out", least=least)
         found = differences(world / "out")
@@ -132,9 +131,7 @@ class Breakages:
         elif (after := by_plain_names(picture(world / "out"))) != self._wanted:
             wrong.append(f"differs: {sorted({*after.items()} ^ {*self._wanted.items()})}")
         how = "for good" if blow.lasting else "torn" if blow.torn else "once"
-        call = f"{ended.kinds[ended.struck - 1]} {ended.places[ended.struck - 1]}" if ended.kinds else "?"
-        name = f"{errno.errorcode[blow.error]} {how} at {blow.at} ({call}), from {source.name}"
-        self.report.judged(name, wrong)
+        self.report.judged(f"{errno.errorcode[blow.error]} {how} at {blow.at}, from {source.name}", wrong)
         shutil.rmtree(world)
 
     @staticmethod
@@ -158,16 +155,9 @@ def _is_dispensable(ended: Ended) -> bool:
 
 
 def main() -> int:
-    args = arguments(mutant="", kind="", place="", until_wrong=0).parse_args()
-    breakages = Breakages(
-        args.url,
-        args.folder,
-        story=args.story,
-        every=args.every,
-        kind=args.kind,
-        place=args.place,
-        mutant=args.mutant,
-    )
+    args = arguments(mutant="", until_wrong=0).parse_args()
+    choice = Choice.of(args)
+    breakages = Breakages(args.url, args.folder, story=args.story, choice=choice, mutant=args.mutant)
     breakages.sweep(until_wrong=bool(args.until_wrong))
     print(breakages.report.encoded())
     return bool(breakages.report.wrong)

@@ -5,22 +5,24 @@ is JSON.
 
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tests.disks.choosing import Choice, Spot, spots
 from tests.disks.recording import Blow
-from tests.disks.runs import STORIES, Report, arguments, broken_promises, picture, run
+from tests.disks.runs import STORIES, Ended, Report, arguments, broken_promises, picture, run
 from tests.harvesting import manifest
 
 
 class Crashes:
     """One sweep. The first run of the story is killed as well as the second; the second has the last word."""
 
-    def __init__(self, url: str, folder: Path, *, story: str, every: int, recoveries: int) -> None:
+    def __init__(self, url: str, folder: Path, *, story: str, choice: Choice, recoveries: int) -> None:
         self._url = url
         self._folder = folder
         self._story = STORIES[story]
-        self._every = every
+        self._choice = choice
         self._recoveries = recoveries
         self.report = Report()
 
@@ -33,34 +35,35 @@ class Crashes:
         self._kill_all(nothing, self._story.before, least=0)
         self._kill_all(begun, self._story.run, least=int(manifest(begun / "out")["records"]))
 
-    def _undisturbed(self, source: Path, target: Path, job: dict[str, Any]) -> list[str]:
-        """The kinds of calls that it made."""
+    def _undisturbed(self, source: Path, target: Path, job: dict[str, Any]) -> Ended:
         shutil.copytree(source, target)
         ended = run(self._url, target, job)
         assert ended.code == self._story.code, ended
-        return ended.kinds
+        return ended
 
     def _kill_all(self, source: Path, job: dict[str, Any], *, least: int) -> None:
         world = self._folder / "world"
-        kinds = self._undisturbed(source, world, job)
+        calls = self._undisturbed(source, world, job)
         shutil.rmtree(world)
-        blows = [Blow(at=at, kind="kill") for at in range(1, len(kinds) + 1)]
-        blows += [Blow(at=at, kind="tear") for at, kind in enumerate(kinds, start=1) if kind == "write"]
-        self.report.count("calls", len(kinds))
+        named = spots(calls.kinds, calls.places)
+        chosen = [named[number - 1] for number in self._choice.numbers(calls.kinds, calls.places)]
+        blows = [Blow(at=spot, kind="kill") for spot in chosen]
+        blows += [Blow(at=spot, kind="tear") for spot in chosen if spot.kind == "write"]
+        self.report.count("calls", len(named))
         self.report.count("points", len(blows))
-        for blow in blows[:: self._every]:
+        for number, blow in enumerate(blows[:: self._choice.every], start=1):
             shutil.copytree(source, world)
             killed = run(self._url, world, job, blow=blow).code is None
             self.report.count("killed", killed)
             self.report.count("not reached", not killed)
             wrong = broken_promises(world / "out", least=least)
             for again in range(self._recoveries):
-                second = Blow(at=1 + (blow.at * 7 + again * 101) % len(kinds), kind=blow.kind)
-                killed = run(self._url, world, self._story.run, blow=second).code is None
+                at = Spot(nth=1 + (number * 7 + again * 101) % len(named))
+                killed = run(self._url, world, self._story.run, blow=replace(blow, at=at)).code is None
                 self.report.count("killed in the recovery", killed)
                 wrong += broken_promises(world / "out", least=least)
             wrong += self._at_the_end(world)
-            self.report.judged(f"{blow.kind} {blow.at} ({kinds[blow.at - 1]}), from {source.name}", wrong)
+            self.report.judged(f"{blow.kind} {blow.at}, from {source.name}", wrong)
             shutil.rmtree(world)
 
     def _at_the_end(self, world: Path) -> list[str]:
@@ -78,7 +81,8 @@ class Crashes:
 
 def main() -> int:
     args = arguments(recoveries=1).parse_args()
-    crashes = Crashes(args.url, args.folder, story=args.story, every=args.every, recoveries=args.recoveries)
+    choice = Choice.of(args)
+    crashes = Crashes(args.url, args.folder, story=args.story, choice=choice, recoveries=args.recoveries)
     crashes.sweep()
     print(crashes.report.encoded())
     return bool(crashes.report.wrong)

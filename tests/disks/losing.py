@@ -10,13 +10,16 @@ import pickle
 import random
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
+from tests.disks.choosing import Choice, Spot, spots
 from tests.disks.losses import Model, State, lay_out
 from tests.disks.mutants import LOSING
-from tests.disks.recording import Blow, operations
+from tests.disks.record import operations, told_of
+from tests.disks.recording import Blow
 from tests.disks.runs import STORIES, Ended, Report, arguments, broken_promises, picture, run
 from tests.harvesting import manifest
 
@@ -30,11 +33,12 @@ class Losses:
     """One sweep over the states of one or more records, each state tried once; at `most` so many."""
 
     def __init__(
-        self, url: str, folder: Path, *, story: str, drawn: int, seed: int, most: int = NO_END
+        self, url: str, folder: Path, *, story: str, choice: Choice, drawn: int, seed: int, most: int = NO_END
     ) -> None:
         self._url = url
         self._folder = folder
         self._story = STORIES[story]
+        self._choice = choice
         self._drawn = drawn
         self._seed = seed
         self._most = most
@@ -50,7 +54,7 @@ class Losses:
     def _done(self, ended: Ended) -> None:
         assert ended.code == self._story.code, ended
 
-    def record(self, *, mutant: str = "", killed_at: int = 0) -> tuple[_Calls, int, int]:
+    def record(self, *, mutant: str = "", killed_at: Spot | None = None) -> tuple[_Calls, int, int]:
         """The calls of a run into nothing, then of the run that is told on, which may be killed at a call and
         run again. After how many calls the first had ended, and from which on the power may go.
         """
@@ -59,11 +63,10 @@ class Losses:
         change = LOSING.get(mutant)
         self._done(run(self._url, world, self._story.before, record=record, mutant=change))
         start = before = sum(1 for _ in operations(record))
-        if killed_at:
-            killed = run(
-                self._url, world, self._story.run, record=record, blow=Blow(at=killed_at, kind="kill")
-            )
-            assert killed.code is None, killed
+        if killed_at is not None:
+            blow = Blow(at=killed_at, kind="kill")
+            killed = run(self._url, world, self._story.run, record=record, blow=blow)
+            self.report.count("killed", killed.code is None)
             start = sum(1 for _ in operations(record))
         self._done(run(self._url, world, self._story.run, record=record, mutant=change))
         return self._taken(world, record), before, start if killed_at else 0
@@ -82,17 +85,24 @@ class Losses:
         shutil.rmtree(world)
         return calls
 
-    def disks(self, calls: _Calls, start: int, every: int) -> Iterator[tuple[int, Model]]:
-        """The disk after each `every`-th call, the last included."""
+    def points(self, calls: _Calls, before: int, start: int) -> list[int]:
+        """Calls after `start`, the first being 1, after which the power may go: those that are chosen in each
+        run, and the last. `before`: so many are of the run before.
+        """
+        kinds, places = told_of(calls)
+        found = []
+        for first, end in pairwise(sorted({start, max(start, before), len(calls)})):
+            found += [first + at for at in self._choice.numbers(kinds[first:end], places[first:end])]
+        return sorted({*found, len(calls)})
+
+    def sweep(self, calls: _Calls, what: str, *, thinned: int = 1, before: int = 0, start: int = 0) -> None:
+        self.report.count("calls", len(calls) - start)
+        points = {*self.points(calls, before, start)[:: -self._choice.every * thinned]}
         model = Model()
         for number, call in enumerate(calls, start=1):
             model.apply(call)
-            if number > start and (len(calls) - number) % every == 0:
-                yield number, model
-
-    def sweep(self, calls: _Calls, what: str, *, every: int, before: int = 0, start: int = 0) -> None:
-        self.report.count("calls", len(calls) - start)
-        for number, model in self.disks(calls, start, every):
+            if number not in points:
+                continue
             self.report.count("points")
             rng = random.Random(f"{self._seed} {what} {number}")
             for place, state in enumerate(model.states(rng, self._drawn)):
@@ -100,7 +110,7 @@ class Losses:
                     return
                 self._judge(
                     state,
-                    f"{what}, call {number}, state {place}",
+                    f"{what}, call {number} ({call[0]}), state {place}",
                     least=self._records_before if number >= before > 0 else 0,
                     ended=number == len(calls),
                 )
@@ -126,46 +136,59 @@ class Losses:
         self.report.judged(case, told)
         shutil.rmtree(world)
 
-    def whole(self, every: int, again: int) -> None:
+    def whole(self, again: int) -> None:
         """The runs, then `again` recoveries from kills and as many from losses, swept more thinly."""
         calls, before, _ = self.record()
-        self.sweep(calls, "run", every=every, before=before)
-        between = [(2 * number + 1) / (2 * again) for number in range(again)]
-        for share in between:
-            at = 1 + int(share * (len(calls) - before - 1))
+        self.sweep(calls, "run", before=before)
+        kinds, places = told_of(calls)
+        named = spots(kinds[before:], places[before:])
+        for number in _evenly(self._choice.numbers(kinds[before:], places[before:]), again):
+            at = named[number - 1]
             record, _, start = self.record(killed_at=at)
-            what = f"recovery of a kill at {at}"
-            self.sweep(record, what, every=every * again, before=before, start=start)
-        disks = self.disks(calls, 0, 1)
-        for share in between:
-            at = int(share * len(calls))
-            model = next(model for number, model in disks if number == at)
-            *_, state = model.states(random.Random(f"{self._seed} {at}"), 1)
-            self.sweep(self.record_from(state), f"recovery of a loss at {at}", every=every * again)
+            self.sweep(record, f"recovery of a kill at {at}", thinned=again, before=before, start=start)
+        for number in _evenly(self.points(calls, before, 0), again):
+            model = Model()
+            for call in calls[:number]:
+                model.apply(call)
+            *_, state = model.states(random.Random(f"{self._seed} {number}"), 1)
+            self.sweep(self.record_from(state), f"recovery of a loss at {number}", thinned=again)
 
     def until_wrong(self, calls: _Calls, before: int) -> None:
         """The states in which least survived, from the end on, until one is wrong."""
-        disks = [
-            (number, next(model.states(random.Random(0), 0))) for number, model in self.disks(calls, 0, 1)
-        ]
-        for number, state in reversed(disks):
+        model, states = Model(), []
+        for call in calls:
+            model.apply(call)
+            states.append(next(model.states(random.Random(0), 0)))
+        for number, state in reversed([*enumerate(states, start=1)]):
             least = self._records_before if number >= before else 0
             self._judge(state, f"call {number}", least=least, ended=number == len(calls))
             if self.report.wrong:
                 return
 
 
+def _evenly(numbers: Sequence[int], of_them: int) -> list[int]:
+    return [numbers[(2 * place + 1) * len(numbers) // (2 * of_them)] for place in range(of_them)]
+
+
 def main() -> int:
     args = arguments(drawn=4, seed=1, mutant="", most=NO_END, again=AGAIN, until_wrong=0).parse_args()
-    losses = Losses(args.url, args.folder, story=args.story, drawn=args.drawn, seed=args.seed, most=args.most)
+    losses = Losses(
+        args.url,
+        args.folder,
+        story=args.story,
+        choice=Choice.of(args),
+        drawn=args.drawn,
+        seed=args.seed,
+        most=args.most,
+    )
     if args.mutant:
         calls, before, _ = losses.record(mutant=args.mutant)
         if args.until_wrong:
             losses.until_wrong(calls, before)
         else:
-            losses.sweep(calls, args.mutant, every=args.every, before=before)
+            losses.sweep(calls, args.mutant, before=before)
     else:
-        losses.whole(args.every, args.again)
+        losses.whole(args.again)
     print(losses.report.encoded())
     return bool(losses.report.wrong)
 

@@ -17,7 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from tests.disks.recording import Operation
+from tests.disks.record import Operation
 
 SECTOR: Final = 512
 _Change = tuple[int, bytes | None]

@@ -2,14 +2,6 @@
 
 It is counted, written down with its data, and then happens, fails, or ends the process.
 
-An operation is a tuple, paths relative to the folder that holds the output, files by a number that names and
-renames do not change::
-
-    ("base", {path: bytes}, [folder])   what was there before, durably
-    ("mkdir", path)  ("create", path, file)  ("link", path, path)  ("rename", path, path)
-    ("unlink", path)  ("rmdir", path)  ("write", file, offset, bytes)  ("truncate", file, size)
-    ("sync", file)  ("sync_folder", path)
-
 The record is appended call by call, so that it outlives a SIGKILL, and the record of the next process goes on
 in it.
 """
@@ -20,17 +12,21 @@ import pickle
 import signal
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from errno import EACCES, EDQUOT, EIO, ENOSPC, EROFS
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from harvester import syscalls
+from tests.disks.choosing import Spot
+from tests.disks.record import Operation, names_after, operations
 from tests.disks.vfs import CREATE, OK, Listener, Tap
 
-Operation = tuple[Any, ...]
 _T = TypeVar("_T")
+_File = tuple[int, int]
+_A_NAME: Final = -1
+"""In a folder: nobody writes it again."""
 
 _FULL: Final = {"mkdir", "create", "link", "write"}
 _NAMES: Final = {"mkdir", "create", "link", "rename", "unlink", "rmdir"}
@@ -50,25 +46,17 @@ _SQLITE_IOERR: Final = {"write": 778, "sync": 1034, "truncate": 1546, "unlink": 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blow:
-    """What happens at the call with this number, the first being 1."""
+    """What happens at a call."""
 
-    at: int
+    at: Spot
     kind: str
     """kill: the process ends before the call; tear: half of a write is done before it ends; fail."""
     error: int = 0
+    """One that the call can meet."""
     lasting: bool = False
     """The error meets every later call that it can meet, as on a disk that is full for good."""
     torn: bool = False
     """Half of the block that failed was written."""
-
-
-def operations(record: Path) -> Iterator[Operation]:
-    with record.open("rb") as file:
-        while True:
-            try:
-                yield pickle.load(file)
-            except EOFError:
-                return
 
 
 class Recorder(Listener):
@@ -82,16 +70,20 @@ class Recorder(Listener):
             name: getattr(syscalls, name)
             for name in "create write sync make_folder link rename unlink remove_folder".split()
         }
-        self._files: dict[tuple[int, int], int] = {}
-        self._unsound: set[Any] = set()
+        self._files: dict[_File, int] = {}
+        self._unsynced: dict[_File, set[int]] = {}
+        """Where each file was written since it was last synced."""
+        self._lost: dict[_File, set[int]] = {}
+        """Of that what a sync that failed may have dropped, until it is written again or cut off."""
         self.struck = 0
         """The number of the call that failed first."""
-        self.met = 0
+        self._seen = 0
+        """Calls so far that the spot of the blow may be."""
         self.kinds: list[str] = []
         self.places: list[str] = []
         """What each call was about, relative to `world`."""
         self.retried: list[str] = []
-        """Files and folders that were synced again after a sync of theirs had failed."""
+        """Files and folders that were synced again after a sync had failed, and not all written again."""
         self._numbers = 0
         self._record = None if record is None else self._begun(record)
 
@@ -101,7 +93,7 @@ class Recorder(Listener):
         names: dict[str, int] = {}
         if record.exists():
             for operation in operations(record):
-                names = _names_after(names, operation)
+                names = names_after(names, operation)
             self._numbers = max(names.values(), default=0) + 1_000_000
         else:
             paths = sorted(path for path in self._world.rglob("*"))
@@ -114,11 +106,11 @@ class Recorder(Listener):
             folders = [path.relative_to(self._world).as_posix() for path in paths if path.is_dir()]
             base: Operation = ("base", files, folders)
             record.write_bytes(pickle.dumps(base))
-            names = _names_after({}, base)
+            names = names_after({}, base)
             self._numbers = len(names)
         for path, number in names.items():
             state = os.stat(self._world / path)
-            self._files[state.st_dev, state.st_ino] = number
+            self._files[_id(state)] = number
         return record.open("ab", buffering=0)
 
     def _note(self, *operation: Any) -> None:
@@ -127,11 +119,12 @@ class Recorder(Listener):
 
     def _new(self, state: os.stat_result) -> int:
         self._numbers += 1
-        self._files[state.st_dev, state.st_ino] = self._numbers
+        self._files[_id(state)] = self._numbers
+        self._cut(_id(state), 0)  # of a file that is gone, whose number this one has got
         return self._numbers
 
     def _file(self, state: os.stat_result) -> int:
-        return self._files.get((state.st_dev, state.st_ino), -1)
+        return self._files.get(_id(state), -1)
 
     # --- where a call is in the world
 
@@ -164,9 +157,10 @@ class Recorder(Listener):
             def go(part: Any = block) -> int:
                 written: int = real["write"](file, part)
                 self._note("write", self._file(state), offset, bytes(part[:written]))
+                self._rewritten(_id(state), offset)
                 return written
 
-            known = (state.st_dev, state.st_ino) in self._files or self._record is None
+            known = _id(state) in self._files or self._record is None
             if not known or self._inside(_path_of(file)) is None:
                 return go()
             return self._meet("write", _path_of(file), go, half=lambda: go(block[: len(block) // 2]))
@@ -180,7 +174,7 @@ class Recorder(Listener):
                 real["sync"](file)
                 self._note(kind, inside if kind == "sync_folder" else self._file(state))
 
-            return go() if inside is None else self._meet(kind, path, go, again=(state.st_dev, state.st_ino))
+            return go() if inside is None else self._meet(kind, path, go, synced=_id(state))
 
         def one(kind: str, call: str) -> Callable[..., None]:
             def calling(name: Any, *, folder: int | None = None) -> None:
@@ -227,42 +221,60 @@ class Recorder(Listener):
         go: Callable[[], _T],
         *,
         half: Callable[[], Any] | None = None,
-        again: Any = None,
+        synced: _File | None = None,
         refuse: Callable[[int], _T] | None = None,
     ) -> _T:
         if path is None:
             return go()
         with self._lock:
-            self.met += 1
             self.kinds.append(kind)
-            self.places.append(path.removeprefix(f"{self._world}/"))
+            self.places.append(path.removeprefix(str(self._world)).lstrip("/") or ".")
             blow = self._blow
-            if blow is not None and self.met == blow.at and blow.kind in ("kill", "tear"):
+            is_there = blow is not None and self._is_at(blow.at)
+            if blow is not None and is_there and blow.kind in ("kill", "tear"):
                 if blow.kind == "tear" and half is not None:
                     half()
                 os.kill(os.getpid(), signal.SIGKILL)
-            if blow is not None and blow.kind == "fail" and self._strikes(blow, kind):
+            if blow is not None and (is_there or self._goes_on(blow, kind)):
                 if half is not None and blow.torn and not self.struck:
                     half()
-                self.struck = self.struck or self.met
-                if again is not None:
-                    self._retry(again, path)
-                    self._unsound.add(again)
+                self.struck = self.struck or len(self.kinds)
+                if synced is not None:
+                    self._retry(synced, path)
+                    self._lost[synced] = (
+                        {_A_NAME} if kind == "sync_folder" else self._unsynced.get(synced, set())
+                    )
                 if refuse is not None:
                     return refuse(blow.error)
                 raise OSError(blow.error, os.strerror(blow.error))
-            if again is not None:
-                self._retry(again, path)
+            if synced is not None:
+                self._retry(synced, path)
+                self._unsynced.pop(synced, None)
             return go()
 
-    def _strikes(self, blow: Blow, kind: str) -> bool:
-        """Tasks take turns as they like: what stands at `at` may be another call than in the run before, so
-        the next one that can meet this error does.
-        """
-        return self.met >= blow.at and kind in FAILING[blow.error] and (blow.lasting or not self.struck)
+    def _is_at(self, spot: Spot) -> bool:
+        """Whether the call under way is the one."""
+        if not spot.may_be(self.kinds[-1], self.places[-1]):
+            return False
+        self._seen += 1
+        return self._seen == spot.nth
 
-    def _retry(self, file: Any, path: str) -> None:
-        if file in self._unsound:
+    def _goes_on(self, blow: Blow, kind: str) -> bool:
+        return blow.lasting and self.struck > 0 and kind in FAILING[blow.error]
+
+    def _since(self, file: _File) -> set[int]:
+        return set(self._unsynced.get(file, ()))
+
+    def _rewritten(self, file: _File, offset: int) -> None:
+        self._unsynced.setdefault(file, set()).add(offset)
+        self._lost.get(file, set()).discard(offset)
+
+    def _cut(self, file: _File, size: int) -> None:
+        for known in (self._unsynced, self._lost):
+            known[file] = {offset for offset in known.get(file, ()) if offset < size}
+
+    def _retry(self, file: _File, path: str) -> None:
+        if self._lost.get(file):
             self.retried.append(path)
 
     # --- the calls of SQLite
@@ -285,8 +297,9 @@ class Recorder(Listener):
             return go(block)
 
         def writing(part: bytes = block) -> int:
-            code = go(part)
-            self._note("write", self._file(os.stat(path)), offset, part)
+            code, state = go(part), os.stat(path)
+            self._note("write", self._file(state), offset, part)
+            self._rewritten(_id(state), offset)
             return code
 
         def half() -> None:
@@ -296,8 +309,9 @@ class Recorder(Listener):
 
     def truncated(self, path: str, size: int, go: Callable[[], int]) -> int:
         def cutting() -> int:
-            code = go()
-            self._note("truncate", self._file(os.stat(path)), size)
+            code, state = go(), os.stat(path)
+            self._note("truncate", self._file(state), size)
+            self._cut(_id(state), size)
             return code
 
         return self._meet("truncate", self._inside(path), cutting, refuse=_full_or("truncate"))
@@ -312,8 +326,7 @@ class Recorder(Listener):
             self._note("sync", self._file(state))
             return code
 
-        file = (state.st_dev, state.st_ino)
-        return self._meet("sync", path, syncing, again=file, refuse=_full_or("sync"))
+        return self._meet("sync", path, syncing, synced=_id(state), refuse=_full_or("sync"))
 
     def deleted(self, path: str, go: Callable[[], int]) -> int:
         inside = self._inside(path)
@@ -338,22 +351,11 @@ def _full_or(kind: str) -> Callable[[int], int]:
     return lambda error: _SQLITE_FULL if kind == "write" and error == ENOSPC else _SQLITE_IOERR[kind]
 
 
+def _id(state: os.stat_result) -> _File:
+    return state.st_dev, state.st_ino
+
+
 def _path_of(handle: int) -> str:
     if hasattr(fcntl, "F_GETPATH"):
         return fcntl.fcntl(handle, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0").decode()
     return os.readlink(f"/proc/self/fd/{handle}")
-
-
-def _names_after(names: dict[str, int], operation: Operation) -> dict[str, int]:
-    match operation:
-        case ("base", files, _):
-            return {path: number for number, path in enumerate(sorted(files))}
-        case ("create", path, file):
-            names[path] = file
-        case ("link", source, target):
-            names[target] = names[source]
-        case ("rename", source, target) if names[source] != names.get(target):  # else nothing happens
-            names[target] = names.pop(source)
-        case ("unlink", path):
-            names.pop(path, None)
-    return names

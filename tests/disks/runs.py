@@ -26,6 +26,7 @@ from harvester.records import Held
 from harvester.scheduler import Harvest
 from harvester.shards import read_lines
 from harvester.testing.control import lines_of_truth
+from tests.disks.choosing import Choice
 from tests.disks.recording import Blow, Recorder
 from tests.harvesting import SPAN, World, digests, hours, live, manifest, settings
 
@@ -72,7 +73,6 @@ class Ended:
     """None: killed."""
     status: str
     error: str
-    met: int
     kinds: list[str]
     places: list[str]
     retried: list[str]
@@ -146,7 +146,7 @@ def run(
         held = Held(limit_bytes=20_000, run_bytes=5_000)
         outcome = anyio.run(Harvest(settings(world / "out", url, **job), held=held).run)
         told = {"code": outcome.exit_code, "status": outcome.status, "error": outcome.error or ""}
-        told |= {"met": recorder.met, "kinds": recorder.kinds, "places": recorder.places}
+        told |= {"kinds": recorder.kinds, "places": recorder.places}
         return told | {"retried": recorder.retried, "struck": recorder.struck}
 
     told = in_a_process(running)
@@ -155,7 +155,6 @@ def run(
         code=told.get("code"),
         status=told.get("status", ""),
         error=told.get("error", ""),
-        met=told.get("met", 0),
         kinds=told.get("kinds", []),
         places=told.get("places", []),
         retried=told.get("retried", []),
@@ -263,7 +262,7 @@ def arguments(**more: Any) -> argparse.ArgumentParser:
     parser.add_argument("url")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--story", choices=list(STORIES), default="plain")
-    parser.add_argument("--every", type=int, default=1, help="only each N-th point")
+    Choice.add_arguments(parser)
     for name, default in more.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
     return parser
