@@ -1,7 +1,9 @@
 """Whom the session trusts: certificates made for each test, offered by a server on loopback."""
 
 import json
+import os
 import ssl
+import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +13,7 @@ import anyio
 import pytest
 import trustme
 
+from harvester.cli import certificates
 from harvester.dialects import Request
 from harvester.errors import ConfigError, ConnectFailed, ContractBroken, Untrusted
 from harvester.transport import Answer, Session, TransportSettings
@@ -222,3 +225,29 @@ def test_a_run_takes_the_ca_file_from_its_flag_and_ends_at_once_without(
                 assert server.requests
 
     anyio.run(main)
+
+
+def test_authorities_are_not_loaded_while_commands_are_imported_and_are_there_afterwards(
+    monkeypatch: pytest.MonkeyPatch, ca_file: Path
+) -> None:
+    """Also those that the environment names: they count again for whoever asks later."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(ca_file))
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    with certificates.unread():
+        assert client_context(None).cert_store_stats()["x509"] == 0
+    assert client_context(None).cert_store_stats()["x509"] == 1
+    assert os.environ["SSL_CERT_FILE"] == str(ca_file)
+    assert "SSL_CERT_DIR" not in os.environ
+
+
+def test_a_command_of_its_own_process_loads_no_authorities_by_itself(ca_file: Path) -> None:
+    """What aiohttp made for connections without a context of their own trusts nobody."""
+    program = (
+        "import harvester.cli, sys; sys.argv = ['harvester', 'plan', 'missing.toml']; harvester.cli.main()\n"
+        "from aiohttp import connector as made\n"
+        "for one in (made._SSL_CONTEXT_VERIFIED, made._SSL_CONTEXT_UNVERIFIED):\n"
+        "    print(one.cert_store_stats()['x509'])"
+    )
+    environ = {"SSL_CERT_FILE": str(ca_file), "PATH": "/nowhere"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, env=environ, check=True)
+    assert done.stdout.split() == [b"0", b"0"], done

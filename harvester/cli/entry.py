@@ -8,12 +8,12 @@ import sys
 import threading
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from difflib import get_close_matches
 from importlib import import_module
 from typing import NoReturn
 
-from harvester.cli import collector, signals, streams, suspects
+from harvester.cli import certificates, collector, signals, streams, suspects
 from harvester.cli.commands import COMMANDS, LATER, first_page
 from harvester.errors import EXIT_INTERRUPTED, ConfigError, HarvesterError, StorageError
 
@@ -114,7 +114,10 @@ def _command(words: list[str], *, is_embedded: bool) -> int:
         streams.say(f"harvester {__version__}")
         return 0
     if name in COMMANDS:
-        with nullcontext() if is_embedded else collector.seldom_from_now_on():
+        with ExitStack() as stack:
+            if not is_embedded:
+                stack.enter_context(collector.seldom_from_now_on())
+                stack.enter_context(certificates.unread())
             module = import_module(COMMANDS[name].module)
         parser = _Parser(
             prog=f"harvester {name}",
