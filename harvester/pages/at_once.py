@@ -13,7 +13,7 @@ from collections import Counter
 from datetime import timedelta
 from typing import Final
 
-from harvester.dialects import Ask, Dialect, Key, Page
+from harvester.dialects import Ask, Dialect, Key, Page, Row
 from harvester.pages.asking import Asking, Turn
 from harvester.pages.served import Served
 from harvester.windows import Window
@@ -21,6 +21,7 @@ from harvester.windows import Window
 TRIALS: Final = 12
 """Of a server that cuts its pages to one of two sizes, by chance, one in 4096 cuts all of these to the same.
 """
+_CUT: Final = timedelta(seconds=1)
 _STEPS: Final = (timedelta(milliseconds=1), timedelta(seconds=1), timedelta(minutes=1))
 """By how much a range is made wider: the first that is another range in the source's own words."""
 
@@ -41,6 +42,8 @@ class AtOnce:
         asked, served = 1, self._served
         items = _items(page)
         await turn.add(page.rows, page.rejects)
+        if any(self._is_beside(row, part) for row in page.rows):
+            return asked, False  # the range is ignored as well
         is_full = items >= served.limit or items in (served.caps or ())
         if items == 0 or (len(page.rows) == items == 1 < served.whole_page and not is_full):
             return asked, True
@@ -59,6 +62,11 @@ class AtOnce:
         await turn.add(again.rows, again.rejects)
         is_cut = len(served.caps or ()) > 1 or items >= served.whole_page
         return asked + 1, not is_cut and {row[1] for row in again.rows} == whole
+
+    def _is_beside(self, row: Row, part: Window) -> bool:
+        """Whether a record lies outside of what was asked for, whichever way ends are cut to seconds."""
+        wide = self._widen + _CUT
+        return self._dialect.membership == "date" and not part.start - wide < row[0] < part.end + wide
 
     async def _halves(
         self, part: Window, turn: Turn, whole: set[Key], items: int, asked: int

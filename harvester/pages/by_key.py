@@ -21,12 +21,14 @@ from harvester.errors import ServerFailed, TimedOut
 from harvester.pages.asking import Asking, Split, Turn
 from harvester.pages.seek import LEAST_PROOF
 from harvester.pages.served import Served
-from harvester.pages.walk import Verdict, Walk
+from harvester.pages.walk import MOST_PAGES, Verdict, Walk
 from harvester.windows import Window
 
 _OVERLAP: Final = 8
 """So many keys of a page are remembered: where the last one has moved away, the page is asked for again from
 further back."""
+_MOST_BEHIND: Final = 128
+"""Pages behind one that was small, which is to be the last."""
 
 
 class ByKey:
@@ -87,6 +89,8 @@ class ByKey:
                 return asked + more, is_whole
             if not self._shows_order(page.rows):
                 return asked, False
+            if asked >= MOST_PAGES:
+                return asked, False  # there may be no end
             known.go_on(keys)
 
     def _walk(self, part: Window, after: str | int | None) -> Walk:
@@ -121,7 +125,7 @@ class ByKey:
         verdict, fresh = walk.take(page)
         if not self._served.offset_ignored:
             try:
-                while verdict is Verdict.MORE:
+                while verdict is Verdict.MORE and more < _MOST_BEHIND:
                     behind = await self._asking.page(walk.ask, part, asked + more)
                     more += 1
                     verdict, fresh = walk.take(behind)

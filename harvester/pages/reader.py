@@ -17,7 +17,9 @@ The server gives no total and no next link, so the end of a window has to be pro
 and stretches.py the one for stretches that are read by time.
 """
 
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 from harvester.dialects import Ask, Dialect, Page
@@ -27,7 +29,7 @@ from harvester.pages.asking import Asking, Split, Turn, named
 from harvester.pages.at_once import AtOnce
 from harvester.pages.by_key import ByKey
 from harvester.pages.served import Served
-from harvester.pages.walk import Passes, Verdict, Walk
+from harvester.pages.walk import MOST_DOUBLES, MOST_PAGES, Passes, Verdict, Walk
 from harvester.transport import Layer
 from harvester.windows import Window
 
@@ -50,8 +52,12 @@ MOST_A_RECORD: Final = 200
 """So many requests a window may cost, and so many more for each record that came, while its rows move: each
 level of halves, some dozen down to a second, is walked up to three times. A server that answers each range
 with the same rows would be asked for every second of it."""
-_MOST_DOUBLES: Final = 16
-"""A record may stand this often in a source before its pages are taken for pages of nothing."""
+_ENDLESS_HALVES: Final = 4
+"""A window of more pages than a walk may have is halved, but not for ever: a source may make up records
+without end."""
+_FIRST_RECALL: Final = 128
+"""After so many pages, and each time there are twice as many, what stands in the middle of them is asked for
+again: where nothing of it has come before, records are made up for each request."""
 
 
 class Pages:
@@ -72,7 +78,7 @@ class Pages:
         Raises Moved where rows never kept still, ContractBroken where no request of any size is served, and
         what the transport raises when its tries are used up.
         """
-        asked = 0
+        asked = endless = 0
         came: set[int] = set()
         parts: list[tuple[Window, set[int] | None]] = [(window, None)]
         while parts:
@@ -81,7 +87,8 @@ class Pages:
                 asked += await self._read_part(part, turn, around)
             except Split as split:
                 asked += split.asked
-                if not self._can_halve(part):
+                endless += isinstance(split, Endless)
+                if not self._can_halve(part) or endless > _ENDLESS_HALVES:
                     raise split.reason from None
                 if split.keys is not None:
                     came |= split.keys
@@ -131,7 +138,7 @@ class Pages:
                 if passes.agree:
                     continue
             if verdict is Verdict.REPEATED:
-                repeated += 1
+                repeated += max(1, walk.repeats)
                 if repeated < (2 if walk.page_rows >= 8 else SAME_PAGES):
                     continue
                 self._served.offset_ignored = self._can_halve(part)
@@ -145,7 +152,7 @@ class Pages:
 
     async def _walk(self, walk: Walk, part: Window, turn: Turn) -> tuple[Verdict, int]:
         turn.begin(part)
-        asked = 0
+        asked, recall_at = 0, _FIRST_RECALL
         while True:
             try:
                 page = await self._asking.page(walk.ask, part, asked)
@@ -168,6 +175,26 @@ class Pages:
                 return verdict, asked
             if self._served.offset_ignored:
                 return Verdict.REPEATED, asked
+            if asked >= recall_at:
+                recall_at = 2 * asked
+                if asked >= MOST_PAGES:
+                    raise Endless(asked, _no_end(part, asked))
+                asked += await self._recall(walk.at(walk.position // 2), walk.knows, part, asked)
+
+    async def _recall(
+        self, ask: Callable[[], Ask], knows: Callable[[Page], bool], part: Window, asked: int
+    ) -> int:
+        """Whether what stood here before, or where else it has moved since, was seen; how many pages were
+        asked for. More than one only where pages are small and come in another order each time.
+        """
+        for trial in range(SAME_PAGES):
+            page = await self._asking.page(ask, part, asked)
+            if knows(page) or not (page.rows or page.rejects):
+                return trial + 1
+        raise ContractBroken(
+            f"{named(part)}: after {asked:,} pages none of their records comes again; the server sends other "
+            "ones for each request"
+        )
 
     async def _read_at_once(self, part: Window, turn: Turn, reason: SourceError) -> int:
         """Where no offset shows what stands behind a page. Split: each half is read by itself. In what cannot
@@ -191,6 +218,7 @@ class Pages:
         passes = Passes()
         for _ in range(UNION_WALKS):
             position, before, size, largest = 0, len(union), largest, 0
+            pages, recall_at = 0, _FIRST_RECALL
             way: dict[int, None] = {}
             while True:
                 walk = Walk(part, widen=self._widen, served=self._served, most=size)
@@ -199,7 +227,7 @@ class Pages:
                 items = len(page.rows) + len(page.rejects)
                 if items == 0:
                     break
-                if position > _MOST_DOUBLES * (len(union) + items):
+                if position > MOST_DOUBLES * (len(union) + items):
                     raise ContractBroken(_same_page(part))
                 await turn.add(page.rows, page.rejects)
                 keys = {hash(row[1]) for row in page.rows}
@@ -207,6 +235,13 @@ class Pages:
                 union |= keys
                 position += max(1, len(keys) + len(page.rejects))
                 largest = max(largest, items - 1)
+                pages += 1
+                if pages >= recall_at:
+                    recall_at = 2 * pages
+                    if pages >= MOST_PAGES:
+                        raise _no_end(part, pages)
+                    known = partial(_is_any_of, union)
+                    asked += await self._recall(walk.at(position // 2), known, part, asked)
             largest = largest or self._served.limit
             agreed = passes.prove(hash(tuple(way)), len(way))
             if len(union) == before and (len(union) >= position or agreed):
@@ -218,6 +253,21 @@ class Pages:
 
 class DeepRefused(Split):
     """The first page came, one behind it is refused or comes too late."""
+
+
+class Endless(Split):
+    """So many pages came that there may be no end."""
+
+
+def _no_end(part: Window, pages: int) -> ContractBroken:
+    return ContractBroken(
+        f"{named(part)}: {pages:,} pages and no end; raise [fetch] page_size or choose a smaller [span] "
+        "resolution, if there are so many records"
+    )
+
+
+def _is_any_of(hashes: set[int], page: Page) -> bool:
+    return bool(page.rejects) or any(hash(row[1]) in hashes for row in page.rows)
 
 
 def _same_page(part: Window) -> str:

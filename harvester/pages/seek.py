@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import Enum
+from typing import Final
 
 from harvester.dialects import Ask, Key, Page, Row
 from harvester.pages.served import Served
@@ -27,6 +28,7 @@ from harvester.windows import Span
 
 LEAST_PROOF = 8
 """Rows in a page from which its order is judged: eight stand in order by chance once in 40,000 times."""
+_CUT: Final = timedelta(seconds=1)
 
 
 class Step(Enum):
@@ -120,6 +122,8 @@ class Seek:
         rows, items = page.rows, len(page.rows) + len(page.rejects)
         if not rows:
             return (Step.UNSORTED, []) if items else (self._prove(), [])
+        if self._is_beside(rows[0]) or self._is_beside(rows[-1]):
+            return Step.UNSORTED, []  # it goes by another range, so by another order too
         if not self._served.order_kept:
             return self._take_unproven(page)
         if not _ascends([row[0] for row in rows]):
@@ -166,6 +170,10 @@ class Seek:
     @property
     def _edge_keys(self) -> set[Key]:
         return {key for key, _ in self._edge}
+
+    def _is_beside(self, row: Row) -> bool:
+        """Outside of what was asked for, whichever way ends are cut to seconds."""
+        return not self._asked.start - _CUT < row[0] < self._asked.end + _CUT
 
     def _take_unproven(self, page: Page) -> tuple[Step, list[Row]]:
         """Too few rows to tell whether the order is kept."""

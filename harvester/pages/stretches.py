@@ -28,6 +28,9 @@ ORDER_TRIALS: Final = 5
 """How often rows may not tell, being too few or in both orders at once, before the server counts as one that
 keeps none."""
 
+MOST_STILL: Final = 1000
+"""So many pages may be of one instant; then what follows is walked, for what cannot be told by time."""
+
 
 class Stretch(Protocol):
     """What a stretch's reader does with what comes; `records.Sheaf` is one."""
@@ -89,11 +92,16 @@ class Stretches:
             cuts=cuts,
             beyond=beyond,
         )
-        asked = refused = 0
+        asked = refused = still = 0
+        at = seeking.position
         while seeking.position < seeking.end:
             try:
                 page = await self._asking.page(seeking.ask, _reach(seeking), asked)
                 asked, refused = asked + 1, 0
+                still = still + 1 if seeking.position == at else 0
+                at = seeking.position
+                if still > MOST_STILL:
+                    raise Unsorted
                 asked += await self._take(seeking, page, turn, on_page)
             except Split as split:
                 asked += split.asked

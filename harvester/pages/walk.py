@@ -23,6 +23,15 @@ from harvester.dialects import Ask, Key, Page, Row
 from harvester.pages.served import Served
 from harvester.windows import Window
 
+MOST_DOUBLES: Final = 16
+"""A record may stand this often in a source before its pages are taken for pages of nothing."""
+MOST_PAGES: Final = 16_384
+"""In one pass; 16 million records where pages are full."""
+_FIRST_LOOK: Final = 32
+"""Positions after which it is counted for the first time how many records stand at them; then each time that
+there are twice as many."""
+_COUNTED: Final = 100_000
+"""So many hashes or less than twice as many are counted at a time."""
 _SURE: Final = 12 * log(10)
 _KEY: Final = slice(1, 2)
 _TIME_AND_KEY: Final = slice(0, 2)
@@ -39,6 +48,7 @@ class Verdict(Enum):
     of both halves: passes over the same may agree in what they leave out."""
     MOVED = "moved"
     REPEATED = "repeated"
+    """The same page came for another offset, or a few records for more positions than they can stand at."""
 
 
 class Passes:
@@ -115,6 +125,11 @@ class Walk:
         """By what the first page of more than one record ascended: its keys, or its times and keys."""
         self._is_broken = False
         """Whether a page came otherwise."""
+        self._look_at = _FIRST_LOOK
+        self._stale = 0
+        """Pages in a row with no record but of the page before: so one record stands on all of them."""
+        self.repeats = 0
+        """How many pages of nothing else are behind a verdict of REPEATED."""
 
     @property
     def positions(self) -> int:
@@ -150,6 +165,11 @@ class Walk:
             after=self._after,
         )
 
+    @property
+    def position(self) -> int:
+        """How far the walk has come."""
+        return self._position
+
     def at(self, position: int) -> Callable[[], Ask]:
         """The same request from another offset."""
         return lambda: replace(self.ask(), offset=position)
@@ -170,8 +190,8 @@ class Walk:
             return Verdict.MOVED, []  # where the anchor must stand, nothing stands
         place = next((i for i, row in enumerate(rows[: self._slack + 1]) if row[1] == self._anchor), -1)
         if place < 0:
-            is_repeated = bool(rows) and [row[1] for row in rows] == self._listed
-            return (Verdict.REPEATED if is_repeated else Verdict.MOVED), []
+            self.repeats = int(bool(rows) and [row[1] for row in rows] == self._listed)
+            return (Verdict.REPEATED if self.repeats else Verdict.MOVED), []
         if any(row[1] not in self._before for row in rows[:place]):
             return Verdict.MOVED, []
         return self._go_on(page, rows[place + 1 :], place + 1)
@@ -216,7 +236,28 @@ class Walk:
             self._anchor, self._slack = last, len(page.rejects) + len(fresh) - new
         self._before = keys
         self._listed = [row[1] for row in page.rows]
+        self._stale = self._stale + 1 if page.rows and not new else 0
+        if self._stale > MOST_DOUBLES or self._is_round_and_round(items):
+            self.repeats = MOST_DOUBLES
+            return Verdict.REPEATED, fresh
         return Verdict.MORE, fresh
+
+    def _is_round_and_round(self, items: int) -> bool:
+        """Whether so few records would have to stand at so many positions that the walk will never end: the
+        same page for every offset, one record of a few at a time, or pages in a ring."""
+        if self._position < self._look_at:
+            return False
+        self._look_at = 2 * self._position
+        share = 1 + len(self._hashes) // _COUNTED  # one hash in so many is counted, so that memory is bounded
+        sample = {one for one in self._hashes if one % share == 0} if share > 1 else set(self._hashes)
+        different = len(sample) * share + len(self._rejects)
+        return self._position > MOST_DOUBLES * (different + items)
+
+    def knows(self, page: Page) -> bool:
+        """Whether anything on the page has come before in this walk."""
+        return not {hash(row[1]) for row in page.rows}.isdisjoint(self._hashes) or any(
+            one.raw in self._rejects for one in page.rejects
+        )
 
     def _step_over(self, page: Page, items: int) -> None:
         """A whole page of doubles or rejects proves nothing, and asking from its anchor would bring it
