@@ -20,7 +20,7 @@ SEEN_BY = {
         # manifest, `_SUCCESS` and shards are each written, synced and renamed in both runs
         ("plain", ["--kind", "write,sync,rename"], 18),
         ("quarantine", ["--place", "quarantine"], 10),
-        ("parquet", ["--place", "out/dt="], 8),
+        ("parquet", ["--kind", "link,write"], 10),
     ],
 )
 def test_an_error_of_the_disk_is_told_and_the_run_on_the_mended_disk_is_exact(

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from harvester.errors import StorageError
+from harvester.ledger import Ledger
 from harvester.rebuild import rebuild
 from harvester.shards.disk import Disk
 from harvester.verify import verify
@@ -191,5 +193,29 @@ def test_a_run_that_ends_at_any_moment_is_completed(
         assert contents(world.out) == contents(undisturbed)
         assert verify(world.out).is_good
         assert not list((world.out / "_harvest/staging").iterdir())
+
+    live(tmp_path, story, records=RECORDS)
+
+
+@pytest.mark.parametrize("method", ["drop_lines", "forget_garbage"])
+def test_lines_that_a_failing_ledger_did_not_let_go_are_gone_after_the_next_run(
+    undisturbed: Path, tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All is published and told by then, so the next run has nothing else to do."""
+
+    def failing(self: Ledger, *values: Any) -> None:
+        raise StorageError("ledger.sqlite: disk I/O error; run again")
+
+    async def story(world: World) -> None:
+        with monkeypatch.context() as broken:
+            broken.setattr(Ledger, method, failing)
+            assert (await world.run(**TABLES)).exit_code == 7
+        asked = world.requests()
+        with untouched(world.out):
+            assert (await world.run(**TABLES)).exit_code == 0
+        assert world.requests() == asked
+        assert not list((world.out / "_harvest/staging").iterdir())
+        assert contents(world.out) == contents(undisturbed)
+        assert verify(world.out).is_good
 
     live(tmp_path, story, records=RECORDS)

@@ -70,8 +70,8 @@ class Tables:
 
     @property
     def waits(self) -> bool:
-        """Whether there is something to publish."""
-        return bool(self._ready)
+        """Whether there is something to publish, or lines are kept that nothing needs any more."""
+        return bool(self._ready) or bool(self._droppable())
 
     def take(
         self,
@@ -210,14 +210,19 @@ class Tables:
         return not self._ledger.missing(span)
 
     def _drop_lines(self) -> None:
+        for partition in self._droppable():
+            self._ledger.drop_lines(partition)
+
+    def _droppable(self) -> list[str]:
+        """Partitions that are whole and keep their lines, once the output is complete."""
         if self._ledger.unfinished() or not all(map(self._is_done, self._ledger.spans())):
-            return
-        for build in list(self._ledger.published()):
-            partition = self._partition_named(build.partition)
-            if any(receipt.lines for receipt in build.receipts) and self._is_done(
-                Span(start=partition.start, end=partition.end)
-            ):
-                self._ledger.drop_lines(build.partition)
+            return []
+        with_lines = (
+            self._partition_named(build.partition)
+            for build in self._ledger.published()
+            if any(receipt.lines for receipt in build.receipts)
+        )
+        return [one.name for one in with_lines if self._is_done(Span(start=one.start, end=one.end))]
 
 
 class _Written(io.RawIOBase):
