@@ -18,9 +18,12 @@
     │   └── ContractBroken             6   the source does not do what its dialect declares
     │       └── Untrusted              6   its certificate does not prove that it is the source at all
     ├── VerificationFailed             4
+    │   └── NoManifest                 4   it is missing, or is none
     ├── StorageError                   7   the output could not be written or read
-    │   ├── LedgerDamaged              7
-    │   └── LedgerEmpty                7   a file, and no ledger was begun in it
+    │   ├── OtherVersion               7   made by another version of harvester
+    │   └── LedgerLost                 7   the ledger is of no use any more
+    │       ├── LedgerDamaged          7
+    │       └── LedgerEmpty            7   a file, and no ledger was begun in it
     └── OutputTaken                    8
         ├── Locked                     8   another run holds the output
         └── OtherJob                   8   the output belongs to another job
@@ -133,6 +136,14 @@ class VerificationFailed(HarvesterError):
     status = "difference"
 
 
+class NoManifest(VerificationFailed):
+    """`what` is the message without the way out, which is another one where there is no ledger."""
+
+    def __init__(self, what: str, way_out: str) -> None:
+        super().__init__(f"{what}; {way_out}")
+        self.what = what
+
+
 class StorageError(HarvesterError):
     exit_code = 7
     status = "storage"
@@ -144,11 +155,23 @@ class StorageError(HarvesterError):
         return cls(f"{error.filename}: {error.strerror}; {way_out}")
 
 
-class LedgerDamaged(StorageError):
+class OtherVersion(StorageError):
     pass
 
 
-class LedgerEmpty(StorageError):
+class LedgerLost(StorageError):
+    """`what` is what is wrong with it, in a few words; the message has the way out."""
+
+    def __init__(self, message: str, what: str) -> None:
+        super().__init__(message)
+        self.what = what
+
+
+class LedgerDamaged(LedgerLost):
+    pass
+
+
+class LedgerEmpty(LedgerLost):
     pass
 
 

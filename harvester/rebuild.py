@@ -14,13 +14,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Final
-from zoneinfo import ZoneInfo
 
 import msgspec
 
 from harvester import dialects, windows
 from harvester.dialects import Row
-from harvester.errors import ConfigError, LedgerDamaged, LedgerEmpty, StorageError, VerificationFailed
+from harvester.errors import ConfigError, LedgerLost, NoManifest, StorageError, VerificationFailed
 from harvester.ledger import (
     LEDGER_NAME,
     NOT_OVER,
@@ -31,14 +30,14 @@ from harvester.ledger import (
     Settled,
     home_of,
 )
-from harvester.output import Manifest, ManifestShard, kept_lines, read_manifest
-from harvester.output.manifest import NOT_ASKED, ManifestGap, iso, span_of
+from harvester.output import Manifest, ManifestShard, Standing, kept_lines, read_told
+from harvester.output.manifest import NOT_ASKED, ManifestGap, calendar_of, iso, span_of
 from harvester.output.picture import picture
-from harvester.output.soundness import files_of_partitions
+from harvester.output.soundness import files_of_partitions, last_resort
 from harvester.shards import Receipt, naming, read_rows
 from harvester.shards.disk import Disk
 from harvester.verify import Difference, verify
-from harvester.windows import By, Span, Window, subtract
+from harvester.windows import Span, Window, subtract
 
 _OWN: Final = "_harvest"
 _WORKSHOP: Final = f"{_OWN}/rebuild"
@@ -60,6 +59,8 @@ class Rebuilt:
     """Stretches of the spans that the next run will ask for."""
     damaged: list[str] = field(default_factory=list)
     """Partitions that the next run will fetch again, since their files are damaged."""
+    doubted: list[str] = field(default_factory=list)
+    """Unfinished partitions of a manifest without a digest, which the next run fetches again whole."""
     foreign: list[str] = field(default_factory=list)
     """Files among the shards that the manifest does not name: a stranger's, or of a run that was killed."""
     staged: list[str] = field(default_factory=list)
@@ -84,7 +85,7 @@ def rebuild(
         raise ConfigError(f"{out}: there is nothing here; name the folder that a run wrote to (output.url)")
     if not (out / naming.MANIFEST).exists() and not home_of(out).is_dir():
         raise ConfigError(f"{out}: no harvest was begun here; `harvester run` begins one")
-    manifest = _manifest_of(out)
+    manifest, standing = _told(out)
     disk = Disk(out)
     disk.make_folder(_OWN)
     with Lock(home_of(out)):
@@ -92,22 +93,33 @@ def rebuild(
             _refuse_to_replace_a_good_one(out)
         verdict = verify(out, by_ledger=False, progress=progress)
         damaged = _judge(out, verdict.differences, repair=repair)
-        return _Rebuilding(disk, manifest, damaged).run()
+        return _Rebuilding(disk, manifest, damaged, _doubted(manifest, standing)).run()
 
 
-def _manifest_of(out: Path) -> Manifest:
-    """Where there is none to go by, and no ledger that a run could write it from, to run again is no way
-    out."""
+def _told(out: Path) -> tuple[Manifest, Standing]:
+    """Raises NoManifest where there is none to go by: a ledger of which nothing is wrong is the way out, and
+    without one nothing tells what was never asked for.
+    """
+    path = out / naming.MANIFEST
     try:
-        return read_manifest(out)
-    except VerificationFailed as error:
-        if _has_a_good_one(out):
-            raise
-        what, path = str(error).rpartition(". Run the job")[0], home_of(out) / LEDGER_NAME
-        raise VerificationFailed(
-            f"{what or error}. No ledger can be read here either: bring {naming.MANIFEST} back from a copy "
-            f"of the output. Without one, remove {path} and run the job again; it asks for everything anew"
-        ) from None
+        manifest, standing = read_told(out)
+        if standing is not Standing.CHANGED:
+            return manifest, standing
+        what = f"{path}: has other bytes than were written: its digest differs"
+    except NoManifest as error:
+        what = error.what
+    if _has_a_good_one(out):
+        raise NoManifest(what, "the ledger can be read: run the job again to write the manifest anew from it")
+    raise NoManifest(f"{what}, and no ledger can be read here", last_resort(out))
+
+
+def _doubted(manifest: Manifest, standing: Standing) -> list[str]:
+    """Partitions of which a manifest without a digest may call too much proven: a gap in a whole partition
+    would contradict its `complete`, and one that has moved in another would not.
+    """
+    if standing is Standing.SOUND:
+        return []
+    return [one.partition for one in manifest.partitions if not one.complete]
 
 
 def _has_a_good_one(out: Path) -> bool:
@@ -117,8 +129,15 @@ def _has_a_good_one(out: Path) -> bool:
     try:
         with Ledger(home_of(out), read_only=True) as ledger:
             return ledger.job() is not None
-    except (LedgerDamaged, LedgerEmpty):
+    except LedgerLost:
         return False
+
+
+def _way_out(out: Path) -> str:
+    """Where the manifest cannot be right, although nothing shows that it was changed."""
+    if _has_a_good_one(out):
+        return f"move {naming.MANIFEST} away, and run the job again to write it anew from the ledger"
+    return last_resort(out)
 
 
 def _refuse_to_replace_a_good_one(out: Path) -> None:
@@ -132,7 +151,8 @@ def _refuse_to_replace_a_good_one(out: Path) -> None:
 
 def _judge(out: Path, differences: list[Difference], *, repair: bool) -> list[str]:
     """Partitions that have to be fetched again; VerificationFailed where no ledger can be made of this."""
-    real = [one for one in differences if one.kind != "foreign" and not _is_unvouched(out, one)]
+    # `_SUCCESS` says nothing that the manifest's own digest does not, and the next run writes it.
+    real = [one for one in differences if one.kind != "foreign" and one.subject != naming.SUCCESS]
     wrong = [one for one in real if not repair or one.kind not in _REPAIRABLE or not _partition(one)]
     if wrong:
         named = "; ".join(f"{one.subject}: {one.detail}" for one in wrong[:_NAMED_AT_MOST])
@@ -140,17 +160,12 @@ def _judge(out: Path, differences: list[Difference], *, repair: bool) -> list[st
         hint = (
             "bring the files back, or let --repair mark their partitions to be fetched again"
             if all(one.kind in _REPAIRABLE for one in wrong)
-            else "bring manifest and files back from one copy of the output"
+            else _way_out(out)
         )
         raise VerificationFailed(
             f"{out}: the files are not what the manifest says ({named}{more}); nothing was changed: {hint}"
         )
     return sorted({_partition(one) for one in real})
-
-
-def _is_unvouched(out: Path, one: Difference) -> bool:
-    """A run was killed between the manifest and `_SUCCESS`: the next run writes it."""
-    return one.subject == naming.SUCCESS and not (out / naming.SUCCESS).exists()
 
 
 def _partition(one: Difference) -> str:
@@ -160,14 +175,13 @@ def _partition(one: Difference) -> str:
 
 
 class _Rebuilding:
-    def __init__(self, disk: Disk, manifest: Manifest, damaged: list[str]) -> None:
+    def __init__(self, disk: Disk, manifest: Manifest, damaged: list[str], doubted: list[str]) -> None:
         self._disk = disk
         self._out = disk.root
         self._manifest = manifest
         self._damaged = damaged
-        settings = manifest.job["settings"]  # verify has read them
-        self._by: By = "month" if settings["partition_by"] == "month" else "day"
-        self._zone = ZoneInfo(settings["time_zone"])
+        self._doubted = doubted
+        self._by, self._zone = calendar_of(manifest)  # verify has read it
         self._row = dialects.row_reader(manifest.job["reading"])
         self._shards: dict[str, list[ManifestShard]] = {}
         for shard in manifest.shards:
@@ -193,6 +207,7 @@ class _Rebuilding:
             spans=[span_of(span) for span in self._manifest.spans],
             open=open_spans,
             damaged=self._damaged,
+            doubted=self._doubted,
             foreign=[path for path in files_of_partitions(self._out) if path not in told],
             staged=[
                 name for name in self._disk.files(naming.STAGING) if f"{naming.STAGING}/{name}" not in known
@@ -214,13 +229,26 @@ class _Rebuilding:
             again = msgspec.structs.replace(again, complete=False)
         told, names = _as_restored(manifest), manifest.__struct_fields__
         wrong = [name for name in names if getattr(again, name) != getattr(told, name)]
+        if not wrong and self._unlisted():
+            wrong = ["partitions"]
         if wrong:
             raise VerificationFailed(
                 f"{self._out / naming.MANIFEST}: does not agree with itself ({', '.join(wrong)}); nothing "
-                "was changed. Bring it back from a copy of the output"
+                f"was changed: {_way_out(self._out)}"
             )
-        for name in self._damaged:
+        for name in sorted({*self._damaged, *self._doubted}):
             ledger.void(windows.partition_named(name, self._by, self._zone))
+
+    def _unlisted(self) -> bool:
+        """Whether something is called proven in a partition that was never published, be it empty."""
+        listed = {one.partition for one in self._manifest.partitions}
+        gaps = [span_of(gap) for gap in self._manifest.gaps]
+        proven = [part for span in self._manifest.spans for part in subtract(span_of(span), gaps)]
+        return any(
+            partition.name not in listed
+            for part in proven
+            for partition in windows.partitions(part, self._by, self._zone)
+        )
 
     def _builds(self) -> Iterable[Build]:
         with_lines = kept_lines.with_lines(self._disk)
@@ -325,7 +353,7 @@ def _as_restored(manifest: Manifest) -> Manifest:
     is_open = windows.merge(span_of(gap) for gap in manifest.gaps if gap.error in lost)
     joined = [ManifestGap(start=iso(span.start), end=iso(span.end), error=NOT_ASKED) for span in is_open]
     gaps = sorted([*failed, *joined], key=lambda gap: (gap.start, gap.end, gap.error))
-    return msgspec.structs.replace(manifest, gaps=gaps)
+    return msgspec.structs.replace(manifest, gaps=gaps, digest=None)
 
 
 def _receipt(shard: ManifestShard) -> Receipt:

@@ -68,7 +68,8 @@ def _time_reader(out: Path, ledger: Ledger) -> Callable[[bytes], datetime]:
         read = row_reader(ledger.reading())
     except ValueError as error:
         raise LedgerDamaged(
-            f"{home_of(out) / LEDGER_NAME}: {error}; `harvester rebuild-ledger {out} --force` makes it anew"
+            f"{home_of(out) / LEDGER_NAME}: {error}; `harvester rebuild-ledger {out} --force` makes it anew",
+            f"is damaged ({error})",
         ) from None
     return lambda line: read(line)[0]
 

@@ -16,7 +16,7 @@ from harvester.verify import verify
 from harvester.windows import Resolution
 from tests.harvesting import START, HastyClock, World, digests, hours, live, manifest, untouched
 from tests.test_harvest import POISON
-from tests.test_repair import DAMAGES, SMALL, Killed, shards_of, windows_asked
+from tests.test_repair import DAMAGES, SMALL, Killed, flip, shards_of, windows_asked
 
 LEDGER = "ledger.sqlite"
 GAP: dict[str, str] = {
@@ -228,7 +228,7 @@ def test_a_run_at_work_is_not_disturbed(out: Path) -> None:
     [
         (lambda out: (out / "_manifest.json").unlink(), "there is no manifest"),
         (lambda out: (out / "_manifest.json").write_bytes(b"{"), "is not a manifest"),
-        (lambda out: (out / "_SUCCESS").write_text("0" * 64), "of another manifest"),
+        (lambda out: flip(out / "_manifest.json"), "its digest differs|is not a manifest"),
         (
             lambda out: retold(out, lambda told: told["partitions"][0].update(complete=False)),
             r"does not agree with itself \(partitions\)",
@@ -268,15 +268,15 @@ def test_without_manifest_and_ledger_the_way_out_is_told_and_is_one(
     """ "Run again" and "rebuild the ledger" would each point to the other."""
     (out / "_manifest.json").unlink()
     spoil(home_of(out) / LEDGER)
-    with pytest.raises(VerificationFailed, match=r"there is no manifest.*bring _manifest.json back") as told:
+    with pytest.raises(VerificationFailed, match=r"there is no manifest.*bring _manifest.json or _h") as told:
         rebuild(out)
-    assert f"remove {home_of(out) / LEDGER} and run the job again" in str(told.value)
-    assert "before its end. Run" not in str(told.value)
+    assert f"move {out} away, or choose another output.url, and run the job again" in str(told.value)
+    assert "rebuild-ledger" not in str(told.value)
 
 
 def test_without_a_manifest_a_good_ledger_is_the_way_out(out: Path) -> None:
     (out / "_manifest.json").unlink()
-    with pytest.raises(VerificationFailed, match="Run the job again"):
+    with pytest.raises(VerificationFailed, match="run the job again to write the manifest anew"):
         rebuild(out)
 
 

@@ -69,6 +69,10 @@ def _say(rebuilt: Rebuilt) -> None:
         pairs["kept"] = f"the ledger that stood there is now {rebuilt.kept}"
     if rebuilt.damaged:
         pairs["damaged"] = f"{_some(rebuilt.damaged)}: the next run fetches them again"
+    if rebuilt.doubted:
+        pairs["doubted"] = (
+            f"{_some(rebuilt.doubted)}: the manifest has no digest, and the next run fetches them again"
+        )
     if rebuilt.foreign:
         pairs["foreign"] = f"{_some(rebuilt.foreign)}: not in the manifest, and left alone"
     if rebuilt.staged:

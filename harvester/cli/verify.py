@@ -142,6 +142,7 @@ def _say(verdict: Verdict, *, everything: bool) -> None:
             f"partitions, {answer.size(verdict.bytes)}",
             "asked for": "all of it is there" if verdict.complete else _incomplete(verdict.gaps),
             **({"note": "; ".join(verdict.notes)} if verdict.notes else {}),
+            **({"way out": verdict.way_out} if verdict.way_out else {}),
             "verdict": "no difference" if verdict.is_good else f"{found:,} difference{'s' * (found > 1)}",
         }
     )

@@ -47,7 +47,7 @@ def explained(path: Path) -> Iterator[None]:
         ) from error
     except sqlite3.OperationalError as error:
         if not hasattr(error, "sqlite_errorcode"):  # Python's word: a text that is none
-            raise LedgerDamaged(_damaged(path, str(error))) from error
+            raise _damaged(path, str(error)) from error
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in _BUSY:
             raise StorageError(
                 f"{path}: another program held the ledger locked for {BUSY_S} s; close what has it open (a "
@@ -58,7 +58,7 @@ def explained(path: Path) -> Iterator[None]:
             "be read and written, then run again to go on"
         ) from error
     except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
-        raise LedgerDamaged(_damaged(path, str(error))) from error
+        raise _damaged(path, str(error)) from error
 
 
 def _is_of_the_disk(error: BaseException) -> bool:
@@ -66,10 +66,11 @@ def _is_of_the_disk(error: BaseException) -> bool:
     return isinstance(error, sqlite3.OperationalError) and code is not None and code & 0xFF not in _BUSY
 
 
-def _damaged(path: Path, what: str) -> str:
-    return (
+def _damaged(path: Path, what: str) -> LedgerDamaged:
+    return LedgerDamaged(
         f"{path}: the ledger is damaged ({what}); nothing was changed. `harvester rebuild-ledger "
-        f"{path.parent.parent}` restores it from the manifest and the shards"
+        f"{path.parent.parent}` restores it from the manifest and the shards",
+        f"is damaged ({what})",
     )
 
 
@@ -176,7 +177,7 @@ class LedgerFile:
         self._db.execute("PRAGMA foreign_keys = ON")
         (verdict,) = self._db.execute("PRAGMA quick_check(1)").fetchone() if self._check else ("ok",)
         if verdict != "ok":
-            raise LedgerDamaged(_damaged(self._path, verdict))
+            raise _damaged(self._path, verdict)
         version = version_of(self._db)
         if version > SCHEMA_VERSION:
             raise StorageError(
@@ -205,7 +206,8 @@ class LedgerFile:
         elif version == 0:
             raise LedgerEmpty(
                 f"{self._path}: the ledger is empty. Run the job to begin it; where the output has a "
-                f"manifest, `harvester rebuild-ledger {self._path.parent.parent}` restores it"
+                f"manifest, `harvester rebuild-ledger {self._path.parent.parent}` restores it",
+                "is empty",
             )
         elif version < SCHEMA_VERSION:
             # In a copy: the ledger itself waits for the next run.
@@ -213,7 +215,7 @@ class LedgerFile:
             upgrade(self._db)
         where = odd_cell(self._db) if self._check else None
         if where is not None:
-            raise LedgerDamaged(_damaged(self._path, f"{where} holds what no run writes there"))
+            raise _damaged(self._path, f"{where} holds what no run writes there")
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -21,6 +21,7 @@ from harvester.output import manifest, soundness
 from harvester.output.assembly import Assembly
 from harvester.output.picture import picture
 from harvester.output.tables import Tables
+from harvester.output.told import paths_told
 from harvester.printable import printable
 from harvester.records import Batch
 from harvester.shards import OutputSettings, naming, read_rows
@@ -158,7 +159,7 @@ class Output:
         for name in self._disk.files(naming.QUARANTINE):
             if name.endswith(".tmp"):
                 self._disk.remove(f"{naming.QUARANTINE}/{name}")
-        told = manifest.paths_told(root=self._disk.root)
+        told = paths_told(self._disk.root)
         self._remove_garbage(path for path in self.ledger.garbage() if path not in told)
 
     def _remove_garbage(self, paths: Iterable[str]) -> None:
@@ -297,9 +298,8 @@ class Output:
         except StorageError:
             return False  # `write_manifest` tells what it can, and fails in its turn
         picture = self.manifest()
-        return (
-            self._disk.content(naming.MANIFEST) == manifest.encode(picture)
-            and manifest.success_stands(self._disk.root) == picture.complete
+        return self._disk.content(naming.MANIFEST) == manifest.encode(picture) and manifest.success_is_right(
+            self._disk.root, complete=picture.complete
         )
 
     def write_manifest(self) -> None:

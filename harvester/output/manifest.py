@@ -2,25 +2,29 @@
 it.
 
 It is a picture of the ledger. The same ledger gives the same bytes: it holds no clock, no host and no secret.
+Its last key is a digest of all its bytes: where the ledger is lost, nothing else tells of what was never
+asked for, and a gap that a flipped bit has moved would look like any other.
 """
 
 import hashlib
+import os
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import msgspec
 import orjson
 
-from harvester.errors import StorageError, VerificationFailed
 from harvester.ledger import Gap
 from harvester.shards import naming
 from harvester.shards.disk import Disk, plain
-from harvester.windows import Span
+from harvester.windows import By, Span
 
 FORMAT_VERSION: Final = 1
 NOT_ASKED: Final = "not asked yet"
+_BLANK: Final = "0" * 64
 
 
 class ManifestGap(msgspec.Struct, kw_only=True, frozen=True):
@@ -68,6 +72,9 @@ class Manifest(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     shards: list[ManifestShard]
     second_key_shared: int | None = None
     """The sum over the partitions; not told where one of them was not counted."""
+    digest: str | None = None
+    """SHA-256 of the file's bytes with these 64 digits as zeros. None before it is encoded, and in manifests
+    of versions that wrote none."""
 
 
 def sum_of(counts: Iterable[int | None]) -> int | None:
@@ -108,8 +115,31 @@ def gaps_of(open_spans: Iterable[Span], failed: Iterable[Gap]) -> list[ManifestG
     return [ManifestGap(start=iso(start), end=iso(end), error=error) for start, end, error in sorted(gaps)]
 
 
+def calendar_of(manifest: Manifest) -> tuple[By, ZoneInfo]:
+    """How the output is partitioned; KeyError, TypeError or ValueError where its job does not say."""
+    settings = manifest.job["settings"]
+    return "month" if settings["partition_by"] == "month" else "day", ZoneInfo(str(settings["time_zone"]))
+
+
 def encode(manifest: Manifest) -> bytes:
-    return orjson.dumps(msgspec.to_builtins(manifest), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    told = msgspec.to_builtins(msgspec.structs.replace(manifest, digest=_BLANK))
+    blank = orjson.dumps(told, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    return _with_digest(blank, _BLANK, hashlib.sha256(blank).hexdigest())
+
+
+def _with_digest(content: bytes, there: str, other: str) -> bytes:
+    before, _, after = content.rpartition(there.encode())
+    return before + other.encode() + after
+
+
+def digest_holds(manifest: Manifest, content: bytes) -> bool:
+    """Whether `content`, of which `manifest` was read, is what was written with its digest."""
+    told = manifest.digest or ""
+    return (
+        len(told) == len(_BLANK)
+        and told.isascii()
+        and hashlib.sha256(_with_digest(content, told, _BLANK)).hexdigest() == told
+    )
 
 
 def write(disk: Disk, manifest: Manifest) -> None:
@@ -138,32 +168,16 @@ def withdraw_success(disk: Disk) -> None:
 def success_stands(out: Path) -> bool:
     """Whether `_SUCCESS` holds the digest of the manifest that stands beside it."""
     try:
-        vouched = plain(out / naming.SUCCESS).read_text("ascii", errors="replace").strip()
-        return vouched == hashlib.sha256(plain(out / naming.MANIFEST).read_bytes()).hexdigest()
+        return success_of(out) == hashlib.sha256(plain(out / naming.MANIFEST).read_bytes()).hexdigest()
     except OSError:
         return False
 
 
-def paths_told(root: Path) -> set[str]:
-    """The shards that readers go by now; none where no manifest can be read."""
-    try:
-        return {shard.path for shard in read_manifest(root).shards}
-    except (VerificationFailed, StorageError):
-        return set()
+def success_is_right(out: Path, *, complete: bool) -> bool:
+    """It vouches for the manifest that stands, or there is none where something is missing."""
+    return success_stands(out) if complete else not os.path.lexists(out / naming.SUCCESS)
 
 
-def read_manifest(out: Path) -> Manifest:
-    """Raises VerificationFailed where the manifest is missing or is none."""
-    path = out / naming.MANIFEST
-    try:
-        return msgspec.json.decode(plain(path).read_bytes(), type=Manifest)
-    except FileNotFoundError:
-        raise VerificationFailed(
-            f"{path}: there is no manifest; the run was killed before its end. Run the job again to go on"
-        ) from None
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be read: {error.strerror}") from error
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:  # a name may be no UTF-8
-        raise VerificationFailed(
-            f"{path}: is not a manifest of this version ({error}). Run the job again to write it anew"
-        ) from None
+def success_of(out: Path) -> str:
+    """What `_SUCCESS` holds; OSError where there is none."""
+    return plain(out / naming.SUCCESS).read_text("ascii", errors="replace").strip()

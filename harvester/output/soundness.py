@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from harvester.errors import LedgerEmpty, StorageError, VerificationFailed
+from harvester.errors import LedgerEmpty, NoManifest, OtherVersion, StorageError
 from harvester.ledger import LEDGER_NAME, Ledger, home_of
-from harvester.output.manifest import ManifestShard, iso, read_manifest, span_of
-from harvester.output.picture import shards_of
+from harvester.output.agreement import disagreements
+from harvester.output.manifest import Manifest
+from harvester.output.told import Standing, read_told
 from harvester.shards import Receipt, naming
 from harvester.shards.disk import Disk
-from harvester.windows import subtract
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,45 +27,64 @@ class Damage:
 
 
 def check_ledger_is_there(out: Path) -> None:
-    """An output that lost its ledger is not begun anew underneath its manifest: StorageError."""
-    path = home_of(out) / LEDGER_NAME
-    if (out / naming.MANIFEST).exists() and not (path.exists() and path.stat().st_size):
-        raise _is_to_be_rebuilt(out, "the ledger is missing or empty, but the output has a manifest")
+    """An output that lost its ledger is not begun anew underneath its manifest: StorageError. OtherVersion
+    where this version cannot judge what stands there.
+    """
+    if not (out / naming.MANIFEST).exists():
+        return
+    path, told = home_of(out) / LEDGER_NAME, _told(out)
+    if path.exists() and path.stat().st_size:
+        return
+    what = "the ledger is missing or empty"
+    if told is not None:
+        raise _is_to_be_rebuilt(out, f"{what}, but the output has a manifest")
+    raise StorageError(
+        f"{path}: {what}, and {naming.MANIFEST} is damaged; nothing was changed: {last_resort(out)}"
+    )
+
+
+def last_resort(out: Path) -> str:
+    """The way out where neither manifest nor ledger can be gone by: shards alone do not tell what was never
+    asked for.
+    """
+    return (
+        f"bring {naming.MANIFEST} or _harvest/{LEDGER_NAME} back from a copy of this output. Without one, "
+        f"move {out} away, or choose another output.url, and run the job again: it asks for everything anew"
+    )
 
 
 def check_ledger_is_current(out: Path) -> None:
-    """Raises StorageError where the ledger knows less than the manifest, which is a picture of what it once
-    was: then it lost entries, or is an older copy, and what is built on it could disagree with the files.
+    """Raises StorageError where the ledger cannot have become what it is since the manifest was written: what
+    is built on it could disagree with the files.
 
-    A manifest that cannot be read says nothing here: the run writes it anew.
+    A manifest that was changed, or cannot be read, says nothing here: the run writes it anew.
     """
-    try:
-        manifest = read_manifest(out)
-        asked = [span_of(span) for span in manifest.spans]
-    except (VerificationFailed, StorageError, ValueError):
+    manifest = _told(out)
+    if manifest is None:
         return
     try:
         with Ledger(home_of(out), read_only=True) as ledger:
-            spans = ledger.spans()
-            builds = {build.partition: build for build in ledger.published()}
+            wrong = next((one for one in disagreements(manifest, ledger) if one.is_wrong), None)
     except LedgerEmpty:
         raise _is_to_be_rebuilt(out, "the ledger is empty, but the output has a manifest") from None
-    told: dict[str, list[ManifestShard]] = {}
-    for shard in manifest.shards:
-        told.setdefault(shard.partition, []).append(shard)
-    for one in manifest.partitions:
-        build = builds.get(one.partition)
-        known = 0 if build is None else build.generation or 0
-        if known < one.generation:
-            what = f"of {one.partition} it knows generation {known}, the manifest {one.generation}"
-            raise _is_to_be_rebuilt(out, f"the ledger lost entries or is an older copy ({what})", force=True)
-        if build and known == one.generation and shards_of(build) != told.get(one.partition, []):
-            what = f"the ledger is damaged (its shards of {one.partition} are not those of the manifest)"
-            raise _is_to_be_rebuilt(out, what, force=True)
-    for span in asked:
-        if subtract(span, spans):
-            what = f"{iso(span.start)} to {iso(span.end)} was asked for and is not in it"
-            raise _is_to_be_rebuilt(out, f"the ledger lost entries or is an older copy ({what})", force=True)
+    except (KeyError, TypeError, ValueError):
+        return
+    if wrong is not None:
+        what = f"{wrong.subject}: {wrong.detail}"
+        raise _is_to_be_rebuilt(
+            out, f"the ledger lost entries, is an older copy or is damaged ({what})", force=True
+        )
+
+
+def _told(out: Path) -> Manifest | None:
+    """None where the manifest proves nothing; raises OtherVersion."""
+    try:
+        manifest, standing = read_told(out)
+    except OtherVersion:
+        raise
+    except (NoManifest, StorageError):
+        return None
+    return None if standing is Standing.CHANGED else manifest
 
 
 def _is_to_be_rebuilt(out: Path, what: str, *, force: bool = False) -> StorageError:

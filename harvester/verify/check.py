@@ -12,21 +12,19 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal
-from zoneinfo import ZoneInfo
+from typing import Final
 
 from harvester import dialects
 from harvester.dialects import Key, Row
-from harvester.errors import ConfigError, LedgerDamaged, LedgerEmpty, StorageError, VerificationFailed
-from harvester.ledger import Ledger, home_of, is_begun, is_held
-from harvester.output import Manifest, ManifestShard, read_manifest
-from harvester.output.manifest import iso, span_of, success_stands
-from harvester.output.picture import shards_of
-from harvester.output.soundness import files_of_partitions
+from harvester.errors import ConfigError, StorageError
+from harvester.ledger import home_of, is_begun, is_held
+from harvester.output import Manifest, ManifestShard
+from harvester.output.manifest import calendar_of, span_of
 from harvester.shards import naming, read_lines
 from harvester.verify.keys import Keys, digest
 from harvester.verify.shards import NAMED_AT_MOST, Read, Shards, row_of
-from harvester.verify.verdict import Verdict
+from harvester.verify.verdict import OF_DAMAGED_FILES, Verdict
+from harvester.verify.witnesses import Witnesses
 from harvester.windows import Partition, partition_named
 
 Same = Callable[[bytes], Key | None]
@@ -34,7 +32,6 @@ Same = Callable[[bytes], Key | None]
 
 TRIES: Final = 3
 """Times that an output is judged anew because a run changed it meanwhile."""
-_AT_WORK: Final = "a run is at work here: judged by the manifest that stands, without the ledger"
 
 
 def verify(out: Path, *, by_ledger: bool = True, progress: Callable[[int], None] | None = None) -> Verdict:
@@ -77,86 +74,23 @@ class _Verifier:
 
     def run(self, *, by_ledger: bool, at_work: bool) -> Verdict:
         verdict = self._verdict
-        try:
-            manifest = read_manifest(self._out)
-        except (VerificationFailed, StorageError) as error:
-            told = "a run is at work here; verify when it has ended" if at_work else str(error)
-            self._differ("manifest", naming.MANIFEST, told)
-            return verdict
-        verdict.complete = manifest.complete
-        verdict.gaps = len(manifest.gaps)
-        if at_work:
-            verdict.notes.append(_AT_WORK)
-        else:
-            if by_ledger:
-                self._against_ledger(manifest)
-            self._success(manifest)
-            self._foreign(manifest)
-        self._shards(manifest)
+        witnesses = Witnesses(self._out, verdict)
+        manifest = witnesses.heard(by_ledger=by_ledger, at_work=at_work)
+        if manifest is not None:
+            verdict.complete = manifest.complete
+            verdict.gaps = len(manifest.gaps)
+            self._shards(manifest)
+        if any(one.kind in OF_DAMAGED_FILES for one in verdict.differences):
+            verdict.way_out = witnesses.way_to_mend_files()
         return verdict
-
-    # --- what is said
-
-    def _success(self, manifest: Manifest) -> None:
-        stands = success_stands(self._out)
-        if manifest.complete and not stands:
-            self._differ(
-                "manifest", naming.SUCCESS, "missing, or of another manifest, although all is complete"
-            )
-        if not manifest.complete and (self._out / naming.SUCCESS).exists():
-            self._differ(
-                "manifest", naming.SUCCESS, "stands although the manifest says that something is missing"
-            )
-
-    def _against_ledger(self, manifest: Manifest) -> None:
-        """The manifest is a picture of the ledger. A copy that was made without `_harvest` is judged by its
-        manifest, and the verdict says so.
-        """
-        if not home_of(self._out).exists():
-            self._verdict.notes.append("there is no _harvest here: judged by the manifest alone")
-            return
-        if not is_begun(self._out):
-            self._differ(
-                "ledger",
-                "_harvest/ledger.sqlite",
-                f"is missing: no run can go on; `harvester rebuild-ledger {self._out}` restores it",
-            )
-            return
-        try:
-            with Ledger(home_of(self._out), read_only=True) as ledger:
-                known = {shard.path: shard for build in ledger.published() for shard in shards_of(build)}
-                spans = [{"start": iso(span.start), "end": iso(span.end)} for span in ledger.spans()]
-        except (LedgerDamaged, LedgerEmpty) as error:
-            self._differ("ledger", "_harvest/ledger.sqlite", str(error))
-            return
-        told = {shard.path: shard for shard in manifest.shards}
-        anew = f"`harvester rebuild-ledger {self._out} --force` makes the ledger anew"
-        for path in sorted({*known, *told}):
-            if path not in told:
-                self._differ("ledger", path, "is in the ledger and not in the manifest; run the job again")
-            elif path not in known:
-                self._differ("ledger", path, f"is in the manifest and not in the ledger; {anew}")
-            elif known[path] != told[path]:
-                self._differ("ledger", path, f"manifest and ledger say different things of it; {anew}")
-        if [{"start": span.start, "end": span.end} for span in manifest.spans] != spans:
-            self._differ("ledger", "spans", "manifest and ledger name different spans; run the job again")
-
-    def _foreign(self, manifest: Manifest) -> None:
-        """Files that a reader of `dt=*/*` would take for output."""
-        told = {shard.path for shard in manifest.shards}
-        for path in files_of_partitions(self._out):
-            if path not in told:
-                self._differ("foreign", path, "is not in the manifest; a reader of the folder would see it")
 
     # --- what is there
 
     def _shards(self, manifest: Manifest) -> None:
         try:
-            settings = manifest.job["settings"]
             reading = manifest.job["reading"]
             read, identity = dialects.row_reader(reading), dialects.identity_of(reading)
-            time_zone = ZoneInfo(str(settings["time_zone"]))
-            by: Literal["day", "month"] = "month" if settings["partition_by"] == "month" else "day"
+            by, time_zone = calendar_of(manifest)
             names = {shard.partition for shard in manifest.shards}
             for span in manifest.spans:
                 span_of(span)
@@ -175,13 +109,13 @@ class _Verifier:
     def _read(
         self, manifest: Manifest, partitions: dict[str, Partition], shards: Shards
     ) -> list[ManifestShard]:
-        """Judges each shard; returns those of which something could be read."""
+        """Judges each shard; returns those whose records were."""
         counted = dict.fromkeys(partitions, 0)
         readable: list[ManifestShard] = []
         for shard in manifest.shards:
             if shards.has_file(shard):
-                readable.append(shard)
                 counted[shard.partition] += shards.records(shard, partitions[shard.partition])
+                readable += [shard] if shards.is_intact(shard) else []
             self._progress(self._verdict.records)
         self._counts(manifest, counted)
         return readable
@@ -194,7 +128,7 @@ class _Verifier:
                 self._differ(
                     "count",
                     naming.folder(partition.partition),
-                    f"{partition.records} records in the manifest, {found} in its files",
+                    f"{partition.records} records in the manifest, {found} in files that are as sealed",
                 )
         for name in sorted(counted):
             self._differ("manifest", naming.folder(name), "has shards and is not among the partitions")

@@ -34,6 +34,7 @@ class Shards:
         self._identity = identity
         self._keys = keys
         self._last: dict[str, tuple[datetime, Key]] = {}
+        self._damaged: set[str] = set()
 
     def has_file(self, shard: ManifestShard) -> bool:
         """Whether the file can be read on; size and digest are judged here."""
@@ -57,10 +58,21 @@ class Shards:
             self._differ("size", shard.path, f"{shard.bytes} bytes in the manifest, {size} on disk")
         if digest != shard.sha256:
             self._differ("sha256", shard.path, f"{shard.sha256} in the manifest, {digest} on disk")
+            self._damaged.add(shard.path)
         return True
 
+    def is_intact(self, shard: ManifestShard) -> bool:
+        return shard.path not in self._damaged
+
     def records(self, shard: ManifestShard, partition: Partition) -> int:
-        """How many there are; each is judged by its place, its partition and whether it can be read."""
+        """How many there are; each is judged by its place, its partition and whether it can be read.
+
+        What stands in a file that is not the one that was sealed is no record of this output, whatever it
+        looks like: its lines are counted to tell what was lost, and blame no other file.
+        """
+        if not self.is_intact(shard):
+            self._count_lines(shard)
+            return 0
         read, keys = self._read, self._keys
         inside = Span(start=partition.start, end=partition.end)
         records = raw_bytes = 0
@@ -115,6 +127,21 @@ class Shards:
                 f"{iso(first)} to {iso(before[0])} in the file",
             )
         return records
+
+    def _count_lines(self, shard: ManifestShard) -> None:
+        lines = 0
+        named = _Named(self._differ)
+        try:
+            for lines, line in enumerate(read_lines(self._out / shard.path), start=1):
+                if row_of(self._read, line) is None:
+                    named.differ("unreadable", f"{shard.path}:{lines}", "is no record of this dialect")
+        except StorageError as error:
+            self._differ("unreadable", shard.path, f"after line {lines}: {error}")
+        named.close(shard.path)
+        if lines != shard.records:
+            self._differ(
+                "count", shard.path, f"{shard.records} records in the manifest, {lines} lines on disk"
+            )
 
 
 class _Named:

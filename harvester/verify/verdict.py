@@ -1,6 +1,10 @@
 """What verify found: each difference with its kind, what it is about, and how it differs."""
 
 from dataclasses import dataclass, field
+from typing import Final
+
+OF_DAMAGED_FILES: Final = frozenset({"missing", "unreadable", "sha256", "size"})
+"""Kinds of difference that a file has which is not the one that was sealed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +30,8 @@ class Verdict:
     gaps: int = 0
     notes: list[str] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
+    way_out: str | None = None
+    """The commands that mend damaged files, where there are any and a way."""
 
     def differ(self, kind: str, subject: str, detail: str) -> None:
         self.differences.append(Difference(kind=kind, subject=subject, detail=detail))

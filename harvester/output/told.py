@@ -1,0 +1,80 @@
+"""The manifest as it is read back, and how far it can be believed.
+
+Cases: it is missing or none (NoManifest); another version wrote it (OtherVersion); its digest, or where it
+has none `_SUCCESS`, shows that it is what was written (SOUND), or that something else has changed it since
+(CHANGED); or it is of a version that wrote no digest, and no `_SUCCESS` stands (UNVOUCHED).
+"""
+
+import hashlib
+from enum import Enum
+from pathlib import Path
+
+import msgspec
+
+from harvester.errors import NoManifest, OtherVersion, StorageError, VerificationFailed
+from harvester.output.manifest import FORMAT_VERSION, Manifest, digest_holds, success_of
+from harvester.shards import naming
+from harvester.shards.disk import plain
+
+
+class Standing(Enum):
+    """Whether a manifest that can be read is what was written."""
+
+    SOUND = "sound"
+    UNVOUCHED = "unvouched"
+    """Nothing speaks for or against it."""
+    CHANGED = "changed"
+
+
+class _Versioned(msgspec.Struct):
+    format_version: int
+
+
+def read_manifest(out: Path) -> Manifest:
+    """Raises NoManifest where it is missing or is none, OtherVersion where another version wrote it, and
+    StorageError where it cannot be read.
+    """
+    return read_told(out)[0]
+
+
+def read_told(out: Path) -> tuple[Manifest, Standing]:
+    """Raises what `read_manifest` raises."""
+    path = out / naming.MANIFEST
+    anew = "run the job again to write it anew"
+    try:
+        content = plain(path).read_bytes()
+        version = msgspec.json.decode(content, type=_Versioned).format_version
+        if version == FORMAT_VERSION:
+            manifest = msgspec.json.decode(content, type=Manifest)
+            return manifest, _standing(out, manifest, content)
+    except FileNotFoundError:
+        raise NoManifest(f"{path}: there is no manifest", anew) from None
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read: {error.strerror}") from error
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:  # a name may be no UTF-8
+        raise NoManifest(f"{path}: is not a manifest of this version ({error})", anew) from None
+    raise OtherVersion(
+        f"{path}: was made by another version of harvester (format_version {version}; this one knows "
+        f"{FORMAT_VERSION}); nothing was changed. Use that version, or harvest into a new folder. If none "
+        "was at work here, the file is damaged: move it away, then run the job again to write it anew"
+    )
+
+
+def _standing(out: Path, manifest: Manifest, content: bytes) -> Standing:
+    if manifest.digest is not None:
+        return Standing.SOUND if digest_holds(manifest, content) else Standing.CHANGED
+    try:
+        vouched = success_of(out) == hashlib.sha256(content).hexdigest()
+    except FileNotFoundError:
+        return Standing.UNVOUCHED
+    except OSError:
+        vouched = False
+    return Standing.SOUND if vouched else Standing.CHANGED
+
+
+def paths_told(root: Path) -> set[str]:
+    """The shards that readers go by now; none where no manifest can be read."""
+    try:
+        return {shard.path for shard in read_manifest(root).shards}
+    except (VerificationFailed, StorageError):
+        return set()
