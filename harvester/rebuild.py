@@ -33,7 +33,7 @@ from harvester.ledger import (
 from harvester.output import Manifest, ManifestShard, Standing, kept_lines, read_told
 from harvester.output.manifest import NOT_ASKED, ManifestGap, calendar_of, iso, span_of
 from harvester.output.picture import picture
-from harvester.output.soundness import files_of_partitions, last_resort
+from harvester.output.soundness import files_of_partitions, has_traces, last_resort
 from harvester.shards import Receipt, naming, read_rows
 from harvester.shards.disk import Disk
 from harvester.verify import Difference, verify
@@ -83,7 +83,7 @@ def rebuild(
     """
     if not out.is_dir():
         raise ConfigError(f"{out}: there is nothing here; name the folder that a run wrote to (output.url)")
-    if not (out / naming.MANIFEST).exists() and not home_of(out).is_dir():
+    if not has_traces(out):
         raise ConfigError(f"{out}: no harvest was begun here; `harvester run` begins one")
     manifest, standing = _told(out)
     disk = Disk(out)

@@ -268,7 +268,7 @@ def test_without_manifest_and_ledger_the_way_out_is_told_and_is_one(
     """ "Run again" and "rebuild the ledger" would each point to the other."""
     (out / "_manifest.json").unlink()
     spoil(home_of(out) / LEDGER)
-    with pytest.raises(VerificationFailed, match=r"there is no manifest.*bring _manifest.json or _h") as told:
+    with pytest.raises(VerificationFailed, match=r"there is no manifest.*Bring _manifest.json or _h") as told:
         rebuild(out)
     assert f"move {out} away, or choose another output.url, and run the job again" in str(told.value)
     assert "rebuild-ledger" not in str(told.value)

@@ -14,7 +14,7 @@ import msgspec
 import orjson
 import pytest
 
-from harvester.errors import HarvesterError, StorageError, VerificationFailed
+from harvester.errors import ConfigError, HarvesterError, StorageError, VerificationFailed
 from harvester.ledger import home_of
 from harvester.output import Manifest, Standing, read_told
 from harvester.output.manifest import digest_holds
@@ -407,3 +407,67 @@ def test_a_success_beside_gaps_goes_with_the_next_run_although_it_has_nothing_to
         assert verify(world.out).is_good
 
     live(tmp_path, story, records=100)
+
+
+# --- neither manifest nor ledger
+
+
+def lose_both(out: Path, how: str) -> None:
+    lose_ledger(out)
+    if how == "none":
+        (out / MANIFEST).unlink()
+    elif how == "no json":
+        (out / MANIFEST).write_bytes(b"{")
+    else:
+        change(out, lambda told: told["spans"][0].update(end="2024-01-02T23:00:00.000Z"))
+    if how == "no home":
+        (out / MANIFEST).unlink()
+        shutil.rmtree(home_of(out))
+
+
+@pytest.mark.parametrize("how", ["none", "no json", "changed", "no home"])
+def test_shards_without_manifest_and_ledger_are_told_to_prove_nothing_and_a_new_folder_is_the_way_out(
+    tmp_path: Path, how: str
+) -> None:
+    async def story(world: World) -> None:
+        await unfinished(world)
+        lose_both(world.out, how)
+        way_out = f"move {world.out} away, or choose another output.url, and run the job again"
+        with untouched(world.out):
+            assert way_out in named(world.out)[MANIFEST]
+            for force in (False, True):
+                with pytest.raises(VerificationFailed) as refused:
+                    rebuild(world.out, force=force)
+                assert way_out in str(refused.value)
+        world.out.rename(tmp_path / "moved")
+        assert (await world.run()).exit_code == 0
+        assert is_exact(world)
+
+    live(tmp_path, story, records=100)
+
+
+def test_a_run_where_both_were_lost_asks_for_everything_and_removes_nothing(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        await unfinished(world)
+        lose_both(world.out, "none")
+        old = {path.relative_to(world.out).as_posix(): path.read_bytes() for path in world.out.glob("dt=*/*")}
+        assert (await world.run()).exit_code == 0
+        assert digests(world.out) == digests(tmp_path / "clean")
+        assert {path: (world.out / path).read_bytes() for path in old} == old
+        left = {one.subject: one for one in verify(world.out).differences}
+        assert {*left} == {*old} - {*digests(world.out)}
+        assert all(one.kind == "foreign" and "move it away" in one.detail for one in left.values())
+        for path in left:
+            (world.out / path).unlink()
+        assert is_exact(world)
+
+    live(tmp_path, story, records=100)
+
+
+def test_a_folder_in_which_no_run_has_told_anything_is_no_output(tmp_path: Path) -> None:
+    for name in ("dt=2024-01-01/another.csv", "dt=x/part-00000.jsonl", "_harvest/contract.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    for ask in (verify, rebuild):
+        with pytest.raises(ConfigError):
+            ask(tmp_path)

@@ -31,8 +31,12 @@ def check_begun(out: Path) -> None:
         what = "is a file, not an output" if out.exists() else "there is nothing here"
         raise ConfigError(f"{out}: {what}; name the folder that a run writes to (output.url)")
     if not is_begun(out):
-        if not (out / naming.MANIFEST).exists():
+        from harvester.output.soundness import has_traces, last_resort  # seldom, and not light
+
+        if not has_traces(out):
             raise ConfigError(f"{out}: no harvest was begun here; `harvester run` begins one")
+        if not (out / naming.MANIFEST).exists():
+            raise StorageError(f"{out}: ledger and manifest are missing; {last_resort(out)}")
         raise StorageError(
             f"{out}: the ledger is missing (_harvest/ledger.sqlite); `harvester rebuild-ledger {out}` "
             "restores it from the manifest and the shards"

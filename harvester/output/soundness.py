@@ -43,13 +43,21 @@ def check_ledger_is_there(out: Path) -> None:
     )
 
 
-def last_resort(out: Path) -> str:
-    """The way out where neither manifest nor ledger can be gone by: shards alone do not tell what was never
-    asked for.
-    """
+def has_traces(out: Path) -> bool:
+    """Whether a run has ever told or published something here, be ledger and manifest lost."""
     return (
-        f"bring {naming.MANIFEST} or _harvest/{LEDGER_NAME} back from a copy of this output. Without one, "
-        f"move {out} away, or choose another output.url, and run the job again: it asks for everything anew"
+        any((out / name).exists() for name in (naming.MANIFEST, naming.SUCCESS))
+        or any(home_of(out).glob(f"{LEDGER_NAME}*"))
+        or any(naming.is_published(path) for path in files_of_partitions(out))
+    )
+
+
+def last_resort(out: Path) -> str:
+    """The way out where neither manifest nor ledger can be gone by."""
+    return (
+        "the shards alone do not tell what was never asked for. Bring "
+        f"{naming.MANIFEST} or _harvest/{LEDGER_NAME} back from a copy of this output; without one, move "
+        f"{out} away, or choose another output.url, and run the job again: it asks for everything anew"
     )
 
 

@@ -13,6 +13,7 @@ A name is never given to other bytes while a manifest in use may know it: so a r
 manifest meets the bytes it was promised, or a file that is gone, and never a mix of two generations.
 """
 
+import re
 from typing import Final
 
 STAGING: Final = "_harvest/staging"
@@ -20,6 +21,9 @@ QUARANTINE: Final = "_harvest/quarantine"
 MANIFEST: Final = "_manifest.json"
 SUCCESS: Final = "_SUCCESS"
 _DIGITS: Final = 8
+_PUBLISHED: Final = re.compile(
+    r"dt=[0-9-]+/part-[0-9]{5,}(-[0-9a-f]{8})?\.(jsonl|jsonl\.gz|jsonl\.zst|parquet)"
+)
 
 
 def folder(partition: str) -> str:
@@ -32,6 +36,11 @@ def plain(partition: str, number: int, suffix: str) -> str:
 
 def digested(partition: str, number: int, suffix: str, sha256: str) -> str:
     return f"{folder(partition)}/part-{number:05d}-{sha256[:_DIGITS]}{suffix}"
+
+
+def is_published(path: str) -> bool:
+    """Whether it is a name that `plain` or `digested` gives."""
+    return _PUBLISHED.fullmatch(path) is not None
 
 
 def staged(build: int, number: int, suffix: str) -> str:

@@ -17,9 +17,10 @@ from typing import Final
 from harvester import dialects
 from harvester.dialects import Key, Row
 from harvester.errors import ConfigError, StorageError
-from harvester.ledger import home_of, is_begun, is_held
+from harvester.ledger import home_of, is_held
 from harvester.output import Manifest, ManifestShard
 from harvester.output.manifest import calendar_of, span_of
+from harvester.output.soundness import has_traces
 from harvester.shards import naming, read_lines
 from harvester.verify.keys import Keys, digest
 from harvester.verify.shards import NAMED_AT_MOST, Read, Shards, row_of
@@ -40,7 +41,7 @@ def verify(out: Path, *, by_ledger: bool = True, progress: Callable[[int], None]
 
     `progress` is called with the number of records after each shard.
     """
-    if not (out / naming.MANIFEST).exists() and not is_begun(out):
+    if not has_traces(out):
         raise ConfigError(f"{out}: there is no output here; run a harvest with output.url = {out} first")
     for _ in range(TRIES):
         before = (_stamp(out), is_held(home_of(out)))
