@@ -28,6 +28,7 @@ from harvester.ledger import (
     Ledger,
     Lock,
     Settled,
+    check_files,
     home_of,
 )
 from harvester.output import Manifest, ManifestShard, Standing, kept_lines, read_told
@@ -89,6 +90,7 @@ def rebuild(
     disk = Disk(out)
     disk.make_folder(_OWN)
     with Lock(home_of(out)):
+        check_files(home_of(out))
         if not force:
             _refuse_to_replace_a_good_one(out)
         verdict = verify(out, by_ledger=False, progress=progress)

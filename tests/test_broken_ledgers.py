@@ -148,6 +148,29 @@ def a_path_that_leads_out() -> None:
     changed_by("INSERT INTO garbage VALUES ('dt=2024-01-01/../../job.toml')")
 
 
+def versioned(version: int) -> Callable[[], None]:
+    """As a flipped bit leaves it: the tables are those of today."""
+
+    def spoil() -> None:
+        with closing(sqlite3.connect(LEDGER)) as db:
+            db.execute(f"PRAGMA user_version = {version}")
+
+    spoil.__name__ = f"version_{version}"
+    return spoil
+
+
+def a_window_over_another() -> None:
+    changed_by("UPDATE windows SET end = end + 1000 WHERE start = (SELECT min(start) FROM windows)")
+
+
+def a_span_between_milliseconds() -> None:
+    changed_by("UPDATE spans SET end = end - 1024")
+
+
+def a_window_staged_in_nothing() -> None:
+    changed_by("UPDATE windows SET staged = 999 WHERE start = (SELECT min(start) FROM windows)")
+
+
 def newer_schema() -> None:
     with closing(sqlite3.connect(LEDGER)) as db:
         db.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
@@ -190,10 +213,14 @@ CASES: list[tuple[Callable[[], None], dict[str, int], str]] = [
             a_rate_that_is_none,
             a_text_that_is_none,
             a_path_that_leads_out,
+            a_window_over_another,
+            a_span_between_milliseconds,
+            a_window_staged_in_nothing,
+            *map(versioned, (-2, 0, 1, 3)),
         )
     ),
     (newer_schema, {"run": 7, "status": 7, "verify": 7, "plan": 7}, "Use that version"),
-    (a_folder, {"run": 7, "status": 7, "verify": 7, "plan": 7}, "then run again"),
+    (a_folder, {"run": 7, "status": 7, "verify": 7, "plan": 7}, "move it away, then run again"),
 ]
 
 
@@ -230,6 +257,67 @@ def test_the_way_out_leads_out_and_nothing_is_asked_again(
     assert simulator.stats.requests == asked
     assert called("verify", "out", capsys=capsys)[0] == 0
     assert manifest(Path("out")) == whole
+
+
+def test_a_folder_in_the_ledger_s_place_stays_and_its_way_out_leads_out(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    whole = manifest(Path("out"))
+    a_folder()
+    (LEDGER / "mine").write_text("mine")
+    for words in (["out"], ["out", "--force"]):
+        code, told = called("rebuild-ledger", *words, capsys=capsys)
+        assert (code, "move it away, then run again" in told) == (7, True)
+    LEDGER.rename("moved away")
+    code, told = called("run", "job.toml", capsys=capsys)
+    assert (code, "`harvester rebuild-ledger out`" in told) == (7, True)
+    assert called("rebuild-ledger", "out", capsys=capsys)[0] == 0
+    assert called("run", "job.toml", capsys=capsys)[0] == 0
+    assert called("verify", "out", capsys=capsys)[0] == 0
+    assert manifest(Path("out")) == whole
+    assert Path("moved away/mine").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["_manifest.json", "_SUCCESS"])
+def test_a_folder_in_the_place_of_what_is_told_stays_and_is_to_be_moved_away(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Path("out") / name
+    path.unlink()
+    path.mkdir()
+    (path / "mine").write_text("mine")
+    code, told = called("verify", "out", capsys=capsys)
+    assert (code, name in told) == (4, True)
+    code, told = called("run", "job.toml", capsys=capsys)
+    assert (code, f"out/{name}" in told, "move it away" in told) == (7, True, True)
+    path.rename("moved away")
+    assert called("run", "job.toml", capsys=capsys)[0] == 0
+    assert called("verify", "out", capsys=capsys)[0] == 0
+
+
+@pytest.mark.parametrize("name", ["_harvest/ledger.sqlite", "_manifest.json"])
+def test_a_file_that_may_not_be_read_is_told_as_that(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Root may read all; so the tests' user is told that it may not."""
+    path = Path("out") / name
+    path.chmod(0)
+    if os.geteuid() == 0:
+        monkeypatch.setattr(os, "access", lambda path, mode, **_: name not in str(path))
+        whole = Path.read_bytes
+
+        def refused(self: Path) -> bytes:
+            if self.name == path.name:
+                raise PermissionError(13, "Permission denied", str(self))
+            return whole(self)
+
+        monkeypatch.setattr(Path, "read_bytes", refused)
+    for words in (("verify", "out"), ("run", "job.toml"), ("rebuild-ledger", "out")):
+        code, told = called(*words, capsys=capsys)
+        assert code in (4, 7)
+        assert name in told
+        assert "read" in told
+        assert "see that" in told
 
 
 # --- the WAL

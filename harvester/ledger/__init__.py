@@ -2,7 +2,7 @@
 
 from harvester.ledger.database import Ledger
 from harvester.ledger.file import NAME as LEDGER_NAME
-from harvester.ledger.file import home_of, is_begun
+from harvester.ledger.file import check_files, home_of, is_begun
 from harvester.ledger.lock import Lock, is_held
 from harvester.ledger.proven import NOT_OVER, NOT_PUBLISHED
 from harvester.ledger.schema import SCHEMA_VERSION
@@ -24,6 +24,7 @@ __all__ = [
     "Settled",
     "State",
     "Status",
+    "check_files",
     "from_us",
     "home_of",
     "is_begun",

@@ -14,6 +14,8 @@ from typing import Any, Final
 from harvester.ledger.states import MOST_US
 
 _TIME: Final = f"typeof({{0}}) = 'integer' AND {{0}} BETWEEN {-MOST_US} AND {MOST_US}"
+_WHOLE_MS: Final = f"{_TIME} AND {{0}} % 1000 = 0"
+"""As jobs have them: one flipped bit changes a time by a power of two, never by whole milliseconds."""
 _COUNT: Final = "typeof({0}) = 'integer' AND {0} >= 0"
 _TEXT: Final = "typeof({0}) = 'text'"
 _PATH: Final = (
@@ -27,14 +29,14 @@ def _or_null(rule: str) -> str:
 
 _RULES: Final[dict[str, dict[str, str]]] = {
     "meta": {"key": _TEXT, "value": _TEXT},
-    "spans": {"start": _TIME, "end": f"{_TIME} AND {{0}} > start"},
+    "spans": {"start": _WHOLE_MS, "end": f"{_WHOLE_MS} AND {{0}} > start"},
     "windows": {
         "start": _TIME,
         "end": f"{_TIME} AND {{0}} > start",
         "state": "{0} IN ('done', 'failed', 'provisional')",
         "records": _COUNT,
         "error": _or_null(_TEXT),
-        "staged": _or_null(_COUNT),
+        "staged": "{0} IS NULL OR {0} IN (SELECT id FROM builds WHERE state = 'staged')",
     },
     "builds": {
         "partition": _TEXT,
@@ -63,7 +65,11 @@ _QUERIES: Final = {
     f"{table}.{column}": f"SELECT EXISTS (SELECT 1 FROM {table} WHERE ({rule.format(column)}) IS NOT 1)"
     for table, rules in _RULES.items()
     for column, rule in rules.items()
+} | {
+    "windows": "SELECT EXISTS (SELECT 1 FROM (SELECT end, lead(start) OVER (ORDER BY start) AS next "
+    "FROM windows) WHERE end > next)"
 }
+"""Each is true where something is odd; no two windows overlap."""
 _TEXTS: Final = [
     f"SELECT DISTINCT {column} FROM {table}"
     for table, rules in _RULES.items()

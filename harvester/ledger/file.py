@@ -36,6 +36,19 @@ def is_begun(out: Path) -> bool:
     return (home_of(out) / NAME).exists()
 
 
+def check_files(home: Path) -> None:
+    """Raises StorageError where something else stands in the place of the ledger's files: SQLite would say no
+    more than that it cannot open them.
+    """
+    for path in (home / NAME, home / f"{NAME}-wal"):
+        if path.exists() and not path.is_file():
+            raise StorageError(
+                f"{path}: a folder, a pipe or a device stands in the place of the ledger's file; move it "
+                "away, then run again. If no ledger is left then, "
+                f"`harvester rebuild-ledger {home.parent}` restores it"
+            )
+
+
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
     try:
@@ -46,7 +59,9 @@ def explained(path: Path) -> Iterator[None]:
             "can be written, then run again"
         ) from error
     except sqlite3.OperationalError as error:
-        if not hasattr(error, "sqlite_errorcode"):  # Python's word: a text that is none
+        # Without a code it is Python's word: a text that is none. SQLITE_ERROR is what SQLite says of tables
+        # and columns that are not there, or are twice.
+        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) == sqlite3.SQLITE_ERROR:
             raise _damaged(path, str(error)) from error
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in _BUSY:
             raise StorageError(
@@ -153,6 +168,12 @@ class LedgerFile:
         same, so it is copied, and what was copied counts where nothing has changed meanwhile.
         """
         Disk(self._path.parent.parent).size(self._name)  # no link: SQLite would follow one
+        check_files(self._path.parent)
+        if not os.access(self._path, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
+            raise StorageError(
+                f"{self._path}: you may not read the ledger; see that it is yours and can be read and "
+                f"written, as by `chmod 600 {self._path}`, then run again"
+            )
         for _ in range(_TRIES):
             before = self._stamp()
             if before.has_wal:
@@ -204,6 +225,8 @@ class LedgerFile:
                 self._db.execute("PRAGMA wal_checkpoint").fetchall()
             upgrade(self._db)
         elif version == 0:
+            if self._db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+                raise _damaged(self._path, "it has tables, and no version")
             raise LedgerEmpty(
                 f"{self._path}: the ledger is empty. Run the job to begin it; where the output has a "
                 f"manifest, `harvester rebuild-ledger {self._path.parent.parent}` restores it",

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from harvester.errors import LedgerEmpty, NoManifest, OtherVersion, StorageError
+from harvester.errors import LedgerEmpty, NoManifest, StorageError
 from harvester.ledger import LEDGER_NAME, Ledger, home_of
 from harvester.output.agreement import disagreements
 from harvester.output.manifest import Manifest
@@ -65,7 +65,7 @@ def check_ledger_is_current(out: Path) -> None:
     """Raises StorageError where the ledger cannot have become what it is since the manifest was written: what
     is built on it could disagree with the files.
 
-    A manifest that was changed, or cannot be read, says nothing here: the run writes it anew.
+    A manifest that was changed, or is none, says nothing here: the run writes it anew.
     """
     manifest = _told(out)
     if manifest is None:
@@ -85,12 +85,12 @@ def check_ledger_is_current(out: Path) -> None:
 
 
 def _told(out: Path) -> Manifest | None:
-    """None where the manifest proves nothing; raises OtherVersion."""
+    """None where the manifest proves nothing. Raises OtherVersion, and StorageError where it can be neither
+    read nor replaced.
+    """
     try:
         manifest, standing = read_told(out)
-    except OtherVersion:
-        raise
-    except (NoManifest, StorageError):
+    except NoManifest:
         return None
     return None if standing is Standing.CHANGED else manifest
 

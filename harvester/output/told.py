@@ -5,9 +5,11 @@ has none `_SUCCESS`, shows that it is what was written (SOUND), or that somethin
 (CHANGED); or it is of a version that wrote no digest, and no `_SUCCESS` stands (UNVOUCHED).
 """
 
+import errno
 import hashlib
 from enum import Enum
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -15,6 +17,13 @@ from harvester.errors import NoManifest, OtherVersion, StorageError, Verificatio
 from harvester.output.manifest import FORMAT_VERSION, Manifest, digest_holds, success_of
 from harvester.shards import naming
 from harvester.shards.disk import plain
+
+_NOT_OURS: Final = {errno.ELOOP, errno.EINVAL}
+"""A link or a pipe: what is written takes its place."""
+_HINTS: Final = {
+    errno.EISDIR: "a folder stands in the place of the file: move it away",
+    errno.EACCES: "see that you may read it",
+}
 
 
 class Standing(Enum):
@@ -50,7 +59,10 @@ def read_told(out: Path) -> tuple[Manifest, Standing]:
     except FileNotFoundError:
         raise NoManifest(f"{path}: there is no manifest", anew) from None
     except OSError as error:
-        raise StorageError(f"{path}: cannot be read: {error.strerror}") from error
+        if error.errno in _NOT_OURS:
+            raise NoManifest(f"{path}: {error.strerror}", anew) from None
+        hint = _HINTS.get(error.errno or 0, "mend it")
+        raise StorageError(f"{path}: cannot be read: {error.strerror}; {hint}, then run again") from error
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:  # a name may be no UTF-8
         raise NoManifest(f"{path}: is not a manifest of this version ({error})", anew) from None
     raise OtherVersion(

@@ -29,6 +29,7 @@ _HINTS: Final = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some space",
     errno.EINVAL: "remove it",
+    errno.EISDIR: "a folder stands in the place of a file: move it away",
     errno.ELOOP: "no link is followed inside an output: remove it",
     errno.ENOTDIR: "a link or a file stands in the place of a folder: remove it",
 }

@@ -39,6 +39,7 @@ class Witnesses:
         self._told: Manifest | None = None
         self._unusable = ""
         """Why the manifest proves nothing; empty where it may."""
+        self._way_out = "; run the job again to write it anew from the ledger"
         self._picture: Manifest | None = None
         """What the ledger would have written, where one can be read."""
 
@@ -78,7 +79,7 @@ class Witnesses:
         except NoManifest as error:
             self._unusable = error.what
         except StorageError as error:
-            self._unusable = str(error)
+            self._unusable, self._way_out = str(error), ""
         else:
             self._unusable = _CHANGED if standing is Standing.CHANGED else ""
             if standing is Standing.UNVOUCHED:
@@ -100,8 +101,7 @@ class Witnesses:
             what = f"{self._unusable}, and no ledger can be read here; {last_resort(self._out)}"
             self._differ("manifest", naming.MANIFEST, what)
             return self._told
-        what = f"{self._unusable}; run the job again to write it anew from the ledger"
-        self._differ("manifest", naming.MANIFEST, what)
+        self._differ("manifest", naming.MANIFEST, f"{self._unusable}{self._way_out}")
         self._verdict.notes.append("judged by the ledger, without the manifest")
         self._foreign(self._picture)
         return self._picture
