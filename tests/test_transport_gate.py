@@ -441,10 +441,10 @@ class NoPace:
     def paused(self, wait_s: float) -> None:
         self.pauses_s.append(wait_s)
 
-    def answered(self, now_s: float) -> None:
+    def answered(self, left_s: float, now_s: float) -> None:
         self.answers += 1
 
-    def throttled(self, now_s: float) -> None:
+    def throttled(self, left_s: float, now_s: float) -> None:
         self.throttlings += 1
 
 

@@ -148,12 +148,12 @@ def test_a_steady_pace_steps_down_and_up_again() -> None:
         pace = Steady(10, LOOP_CLOCK)
         assert await rate_of(pace) == pytest.approx(10, rel=0.01)
         for _ in range(20):
-            pace.throttled(100.0)
+            pace.throttled(100.0, 100.0)
         assert await rate_of(pace) == pytest.approx(10 * SLOWER**MAX_STEPS_DOWN, rel=0.01)
-        pace.answered(100.0 + STEP_UP_AFTER_S - 1)
+        pace.answered(100.0, 100.0 + STEP_UP_AFTER_S - 1)
         assert await rate_of(pace) == pytest.approx(10 * SLOWER**MAX_STEPS_DOWN, rel=0.01)
         for step in range(1, MAX_STEPS_DOWN + 3):
-            pace.answered(100.0 + step * STEP_UP_AFTER_S)
+            pace.answered(100.0, 100.0 + step * STEP_UP_AFTER_S)
         assert await rate_of(pace) == pytest.approx(10, rel=0.01)
 
     run(main)
@@ -338,14 +338,21 @@ def test_a_server_that_throttles_the_very_first_request_gets_a_trickle() -> None
     assert rate.rate == 2
 
 
-def test_what_was_borne_between_two_429s_is_held() -> None:
+def test_what_was_borne_between_two_429s_is_where_a_slow_climb_begins_and_what_it_finds_is_held() -> None:
     rate = Rate()
     burst_then_throttled(rate, answers=5)
-    assert grown(rate, 1.0, 4.0) > 50
+    high = grown(rate, 1.0, 4.0)
+    assert high > 50
     for n in range(500):  # 50 a second for ten seconds, and then too many
         rate.answered(1 + n / 50)
     rate.throttled(11.0)
-    assert rate.phase is Phase.HOLDING
+    assert phase_of(rate) is Phase.CLIMBING
+    assert rate.rate == rate.held == pytest.approx(50 * MARGIN, rel=0.05)
+    assert grown(rate, 12.0, 17.0) == pytest.approx((high + 50 * MARGIN) / 2, rel=0.05)
+    for n in range(500):
+        rate.answered(12 + n / 50)
+    rate.throttled(22.0)
+    assert phase_of(rate) is Phase.HOLDING
     assert rate.rate == pytest.approx(50 * MARGIN, rel=0.05)
     assert rate.held == rate.rate
 

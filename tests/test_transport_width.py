@@ -175,9 +175,9 @@ def test_the_rate_is_told_of_the_first_refusals_only() -> None:
     told: list[float] = []
 
     class Told(Learned):
-        def throttled(self, now_s: float, /) -> None:
+        def throttled(self, left_s: float, now_s: float, /) -> None:
             told.append(now_s)
-            super().throttled(now_s)
+            super().throttled(left_s, now_s)
 
     server = CrowdedServer(4, lambda rng: rng.uniform(0.02, 0.1), lambda: Throttled("429"))
     server.harvest(answers=ANSWERS, width=a_width(), pace=lambda: Told(Rate(), LOOP_CLOCK))

@@ -284,7 +284,7 @@ class Gate(Generic[Q, A]):
         else:
             door.served(ticket)
             now_s = self._clock.monotonic()
-            self._pace.answered(now_s)
+            self._pace.answered(left_s, now_s)
             self._width.served(level, now_s - left_s)
             return answer
         finally:
@@ -311,7 +311,7 @@ class Gate(Generic[Q, A]):
             return wait_s
         wait_s = door.shut(ticket, now_s, error.retry_after_s)
         if wait_s is not None and not knocked and not self._width.refused(level):
-            pace.throttled(now_s)
+            pace.throttled(left_s, now_s)
         return wait_s
 
     async def _leave(self) -> int:

@@ -5,26 +5,27 @@
     ==========  =========================================  ==============================================
     UNLIMITED   none: a server without a limit is never    DOUBLING from what came through, or after a
                 slowed down                                long run HOLDING a little below it
-    DOUBLING    twice as much each second                  HOLDING what was borne; CLIMBING where that is
-                                                           not known well enough
-    CLIMBING    twice as much each second to half of what  HOLDING, or CLIMBING from half the rate
-                was borne before, from half to the whole
-                in 10 s, then PROBING
-    HOLDING     constant; longer each time                 HOLDING, lower, or CLIMBING likewise
+    DOUBLING    twice as much each second                  CLIMBING from what was borne to the rate
+    CLIMBING    twice as much each second to half of where HOLDING what was borne, or CLIMBING from half
+                it leads, then evenly within 10 s; PROBING the rate where that is not known
+    HOLDING     constant; longer each time                 nothing where it comes seldom; HOLDING, lower, or
+                                                           CLIMBING likewise
     PROBING     1 % more each second, twice that every     HOLDING, or CLIMBING likewise
                 5 s without a 429
-    DEAF        none                                       nothing
+    DEAF        none                                       nothing, unless they come more often than before
     ==========  =========================================  ==============================================
 
-How much the server bears is measured, not guessed: a bucket of b tokens, filled with R each second, lets
-through at most b + R·t in any t seconds, so what came through in any stretch before a 429, less b, is at
-most R·t, and the best stretch comes close. b itself is what the first burst got before the first 429.
-Where too little came through to measure, the rate is halved, never to less than half of what was borne
-lately, and finds its way back by itself. Failed knocks do not come here: they measure an outage.
+How much the server bears is measured, not guessed (`bucket`). A rate that doubles overshoots too fast to
+measure well by, so a slower climb follows. Where too little came through to measure, the rate is halved, but
+not to less than half of what was borne lately, and finds its way back by itself. Failed knocks do not come
+here: they measure an outage.
 
-A rate no higher than what was borne should see no 429 at all. One that does, again and again, is no answer to
-how fast we ask: the server throttles for reasons of its own, and going slower would only make the run
-slower. Then we are DEAF for a time and leave it to the gate, which pauses everybody as the server wishes.
+A rate no higher than what was borne should see no 429 at all. One that comes seldom all the same is an
+accident, of a machine that was busy for a moment: a lower rate costs more than it does. Where they come again
+and again they are no answer to how fast we ask: the server throttles for reasons of its own, and going slower
+would only make the run slower. Then we are DEAF for a time and leave it to the gate, which pauses everybody
+as the server wishes; until they come much more often than before, which shows that it was the rate. Then what
+was held is held again, and as many of them as came at any rate are borne with.
 
 Below it lies `spacing`, which keeps the distances; a 429 soon after another at a rate that is held means a
 bucket of one, and strict distances are tried before a lower rate. 503s that name no pause go to `doubt`:
@@ -34,14 +35,14 @@ Growth only counts time in which a request had to wait for its turn: where the s
 limit, a rate that grows unseen would be worth nothing when it is needed.
 """
 
-from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
-from math import exp, inf
+from math import inf
 from typing import Final
 
 import anyio
 
+from harvester.transport.bucket import Bucket
 from harvester.transport.clock import Clock
 from harvester.transport.doubt import Doubt, Verdict
 from harvester.transport.limits import LATENESS_S
@@ -51,17 +52,21 @@ MARGIN: Final = 0.97
 """Of what the server was found to bear; the rest is for jitter, its and ours."""
 STEP_DOWN: Final = 0.95
 """At least, after a 429; halved where nothing better is known."""
+STEP_DOWN_STRICT: Final = 0.93
+"""A bucket without a reserve runs dry when one request is late, however much it was filled with."""
 DOUBLING_S: Final = 1.0
-OVERSHOT: Final = 0.85
-"""What a bucket without a reserve bears, of the rate at which it ran dry: so much a doubling grows in a
-fifth of a second."""
+BEYOND: Final = 1.1
+"""A bucket without a reserve runs dry at the first request that is late: a climb leads so far beyond the rate
+at which it did."""
 CLIMB_S: Final = 10.0
 HOLD_S: Final = 30.0
 REMEMBERED_HOLD_S: Final = 20.0
 """What was found by an earlier run is tested sooner."""
 MAX_HOLD_S: Final = 600.0
-"""A hold doubles each time: a limit that stands is tested ever less often, one that was raised is found in
-the end."""
+"""A hold doubles each time the test finds nothing better: a limit that stands is tested ever less often, one
+that was raised is found in the end."""
+BETTER: Final = 1.03
+"""Times what was held."""
 PROBE_PER_S: Final = 0.01
 PROBE_DOUBLING_S: Final = 5.0
 """A remembered rate that is a hundred times too low is overcome within a minute, its hold included."""
@@ -69,22 +74,23 @@ SHORT_RUN_S: Final = 0.5
 """A first burst is taken to have lasted so long at least, or it would say nothing about the rate."""
 LONG_RUN_S: Final = 5.0
 """After so long without a 429 the rate so far says more than the burst that began it."""
-MAX_BURST: Final = 64
-"""A larger burst than this is not believed: it was no bucket, but a server that began to be busy."""
+SINGLE: Final = 1.3
+"""Tokens: a bucket that seems to hold no more is taken to hold one."""
 STUBBORN: Final = 4
 """429s in a row at a held rate, each lower than the one before, after which it cannot be the rate. With a
 bucket of one and a jitter of milliseconds it takes up to three steps."""
 SURE: Final = 2
 """503s that name no pause while probing, after a hold without any: the rate is too high."""
-ALONE_S: Final = 10.0
-"""A 429 so long after the one before comes from a machine that was busy for a moment, and casts no doubt on
-the rate."""
-LATELY_S: Final = 10.0
-"""What was borne counts for about as long; pauses within it included."""
+SELDOM_S: Final = 12.0
+SELDOM: Final = 150
+"""A 429 at a held rate, so many seconds and answers after the one before, costs no more than a rate that is
+lower by a twentieth."""
+SELDOM_STRICT: Final = 400
+"""Answers, where the bucket has no reserve: there is an accident sooner, and no reason to have another."""
 DEAF_S: Final = 60.0
 MAX_DEAF_S: Final = 3600.0
-_STRETCH: Final = 1024
-_SHORTEST_STRETCH_S: Final = 0.1
+MORE: Final = 4.0
+"""Times the share of 429s that there was before: it was the rate."""
 
 
 class Phase(Enum):
@@ -105,6 +111,7 @@ class Rate:
     phase: Phase = Phase.UNLIMITED
     held: float | None = None
     """What was borne when it was last measured; None where it never was."""
+    bucket: Bucket = field(default_factory=Bucket)
     spacing: Spacing = field(default_factory=Spacing)
     doubt: Doubt = field(default_factory=Doubt)
     _next_s: float = -inf
@@ -116,14 +123,16 @@ class Rate:
     _phase_ends_s: float | None = None
     _in_vain: int = 0
     """429s at a rate that had been borne, since one was last held to its end."""
-    _throttled_s: float = -inf
-    _burst: int = 0
+    _vain_answers: int = 0
+    """Between them."""
+    _stubborn: int = STUBBORN
+    _deaf_to: int = 0
+    """429s since it is deaf."""
+    _borne_before: float = 0.0
+    """What was held when the first of those came."""
+    _borne_with: int = 0
+    """Answers between two 429s, where going slower was found to be no use."""
     _first_s: float | None = None
-    _answers: int = 0
-    """Since the last 429; `_recent` holds when the last of them came."""
-    _weight: float = 0.0
-    """Answers, each fading within `LATELY_S`, as of `_weighed_s`."""
-    _weighed_s: float = 0.0
     _held_cleanly: bool = False
     """No 503 since the rate was last lowered to what is held."""
     _doubted_share: float = inf
@@ -131,7 +140,6 @@ class Rate:
     that."""
     _unsure: int = 0
     """503s since it is probed."""
-    _recent: deque[float] = field(default_factory=lambda: deque(maxlen=_STRETCH))
 
     @classmethod
     def remembered(cls, rate: float) -> "Rate":
@@ -142,11 +150,11 @@ class Rate:
     def worth_remembering(self) -> float | None:
         """Not while it is in doubt whether the 429s have anything to do with the rate."""
         now_s = self._grown_s
-        if self._in_vain > 1 and now_s - self._throttled_s < HOLD_S:
+        if self._in_vain > 1 and now_s - self.bucket.dry_s < HOLD_S:
             return None
         if self.held is None or self.rate is None or self.phase is not Phase.PROBING:
             return self.held
-        return max(self.held, MARGIN * min(self.rate, self._borne(now_s)))
+        return max(self.held, MARGIN * min(self.rate, self.bucket.borne(now_s)))
 
     @property
     def per_s(self) -> float | None:
@@ -164,20 +172,19 @@ class Rate:
             self._grow(self.rate, now_s)  # not in the pause, where turns are taken in vain
         self._grown_s = now_s
         if (per_s := self.per_s) is not None:
-            self._next_s = max(self._next_s, now_s - LATENESS_S) + 1 / per_s
+            made_up_s = max(LATENESS_S, (self.spacing.spare - 1) / per_s)
+            self._next_s = max(self._next_s, now_s - made_up_s) + 1 / per_s
 
     def left(self, now_s: float) -> None:
         if (per_s := self.per_s) is not None:
             self.spacing.left(now_s, per_s=per_s)
 
-    def answered(self, now_s: float) -> None:
+    def answered(self, now_s: float, *, left_s: float | None = None) -> None:
+        """`left_s`: when its request did; as good as now where that does not matter."""
         if self._first_s is None:
             self._first_s = self._grown_s = now_s
-        self._answers += 1
+        self.bucket.answered(now_s if left_s is None else left_s, now_s)
         self.spacing.answered()
-        self._weight = self._weight_at(now_s) + 1
-        self._weighed_s = now_s
-        self._recent.append(now_s)
         if self.doubt.answered(now_s) is Verdict.RELATED:
             self._hold(now_s, MARGIN * self.doubt.borne_per_s)
             self._doubted_share = self.doubt.share
@@ -199,87 +206,118 @@ class Rate:
             self.rate = self.held = None
             self.phase = Phase.UNLIMITED
 
-    def throttled(self, now_s: float) -> None:
+    def throttled(self, now_s: float, *, left_s: float | None = None) -> None:
         """For the first answer that throttles, not for those that left before it came, nor for knocks."""
+        left_s = now_s if left_s is None else left_s
         if self.phase is Phase.DEAF:
             if self._phase_ends_s is not None and now_s < self._phase_ends_s:
+                self._deaf_to_another(now_s)
                 return
             self.phase = Phase.UNLIMITED
-        if self.rate is not None and self.held is not None and self.rate <= self.held:
-            if now_s - self._throttled_s >= ALONE_S:
-                self._in_vain = 0
-            self._in_vain += 1
-            if self.spacing.throttled(per_s=self.rate):
-                self._anew(now_s)
-                return
-        if self._in_vain >= STUBBORN:
-            self._go_deaf(now_s)
-        elif self.rate is None:
-            self._first_limit(now_s)
+            self._in_vain = self._vain_answers = 0
+        if self.rate is None:
+            self._first_limit(now_s, left_s)
+        elif self.held is not None and self.rate <= self.held:
+            self._throttled_in_vain(self.rate, now_s, left_s)
         else:
-            borne, floor = MARGIN * self._borne(now_s), min(self._lately(now_s) / 2, self.rate)
-            if self.spacing.is_strict and self.phase in (Phase.DOUBLING, Phase.PROBING):
-                borne = max(borne, (OVERSHOT if self.phase is Phase.DOUBLING else STEP_DOWN) * self.rate)
-            if borne < self.rate / 2:
-                self._climb(self.rate, floor)
-            else:
-                self._hold(now_s, max(min(borne, STEP_DOWN * self.rate), floor))
+            self._found(self.rate, now_s, left_s)
         self._anew(now_s)
 
     def _anew(self, now_s: float) -> None:
+        self.bucket.ran_dry(now_s)
+        self.spacing.spare = max(0.5, self.bucket.burst / 2 - 0.5)
         self._grown_s = now_s
         self._next_s = now_s
-        self._throttled_s = now_s
         self._first_s = None
-        self._answers = 0
-        self._recent.clear()
 
-    def _first_limit(self, now_s: float) -> None:
-        self._burst = min(self._answers, MAX_BURST)
-        self.spacing.is_strict = self._answers <= 2
+    def _first_limit(self, now_s: float, left_s: float) -> None:
+        self.bucket.burst_ended(left_s)
+        self.spacing.is_strict = self.bucket.answers <= 2
         run_s = 0.0 if self._first_s is None else now_s - self._first_s
-        rate = max(self._answers, 1) / max(run_s, SHORT_RUN_S)
+        rate = max(self.bucket.answers, 1) / max(run_s, SHORT_RUN_S)
         if run_s >= LONG_RUN_S:
             self._hold(now_s, rate * STEP_DOWN)
         else:
             self.rate = rate
             self.phase = Phase.DOUBLING
 
-    def _borne(self, now_s: float) -> float:
-        """Requests per second that the server let through at least, whatever its bucket held."""
-        best = self._answers / max(now_s - self._throttled_s, _SHORTEST_STRETCH_S)
-        for before, since_s in enumerate(self._recent):
-            if now_s - since_s < _SHORTEST_STRETCH_S:
-                break
-            best = max(best, (len(self._recent) - before - self._burst) / (now_s - since_s))
-        return best
+    def _throttled_in_vain(self, rate: float, now_s: float, left_s: float) -> None:
+        """At a rate that was borne before."""
+        answers, since_s = self.bucket.answers, now_s - self.bucket.dry_s
+        if answers >= self._seldom and (self._borne_with or since_s >= SELDOM_S):
+            self._in_vain = self._vain_answers = 0
+            return
+        if not self._in_vain:
+            self._borne_before = rate
+        self._in_vain += 1
+        self._vain_answers += answers
+        if self.spacing.throttled(per_s=rate):
+            return
+        if self._in_vain >= self._stubborn:
+            self._go_deaf(now_s)
+        else:
+            self._lower(rate, MARGIN * self.bucket.measured(left_s), now_s)
 
-    def _lately(self, now_s: float) -> float:
-        """Requests per second that were borne on average, bursts and pauses included."""
-        return self._weight_at(now_s) / LATELY_S
+    @property
+    def _seldom(self) -> int:
+        """Answers between two 429s that are borne with."""
+        return self._borne_with or (SELDOM_STRICT if self.spacing.is_strict else SELDOM)
 
-    def _weight_at(self, now_s: float) -> float:
-        return self._weight * exp((self._weighed_s - now_s) / LATELY_S)
+    def _found(self, rate: float, now_s: float, left_s: float) -> None:
+        """The limit, below a rate that grows."""
+        borne = MARGIN * self.bucket.measured(left_s)
+        if self.phase is Phase.DOUBLING:
+            self.spacing.is_strict = self.bucket.burst <= SINGLE
+            if borne >= rate / 2:
+                self.held = borne
+            self._climb(max(borne, rate / 2), rate * (BEYOND if self.spacing.is_strict else 1.0))
+            return
+        if self.spacing.is_strict:
+            borne = max(borne, STEP_DOWN_STRICT * rate)
+        if self.phase is Phase.PROBING:
+            borne = max(borne, self.held or 0.0)
+        self._lower(rate, borne, now_s)
+
+    def _lower(self, rate: float, borne: float, now_s: float) -> None:
+        floor = min(self.bucket.lately(now_s) / 2, rate)
+        if borne < rate / 2:
+            self._climb(max(rate / 2, floor), max(rate, self.held or 0.0))
+        else:
+            self._hold(now_s, max(min(borne, STEP_DOWN * rate), floor))
+
+    def _deaf_to_another(self, now_s: float) -> None:
+        """Where it was the rate after all, what was held is held again, and 429s that come no more often than
+        they did at any rate do not lower it."""
+        self._deaf_to += 1
+        share = self._in_vain / (self._in_vain + self._vain_answers)
+        if self._deaf_to >= SURE and self._deaf_to > MORE * share * (self._deaf_to + self.bucket.answers):
+            self._borne_with = max(1, self._vain_answers // self._in_vain // 2)
+            self._stubborn *= STUBBORN
+            self._in_vain = self._vain_answers = 0
+            self._hold(now_s, self._borne_before)
+            self._anew(now_s)
 
     def _go_deaf(self, now_s: float) -> None:
+        self._deaf_to = 0
         self.rate = self.held = None
         self.phase = Phase.DEAF
         self._phase_ends_s = now_s + self._deaf_s
         self._deaf_s = min(self._deaf_s * 2, MAX_DEAF_S)
         self._hold_s = HOLD_S
-        self._in_vain = 0
 
-    def _climb(self, rate: float, floor: float) -> None:
-        self.rate = max(rate / 2, floor)
-        self._ceiling = max(rate, self.held or 0.0)
-        self._climb_per_s = self._ceiling / 2 / CLIMB_S
+    def _climb(self, rate: float, ceiling: float) -> None:
+        self.rate = rate
+        self._ceiling = ceiling
+        self._climb_per_s = (ceiling - max(rate, ceiling / 2)) / CLIMB_S
         self.phase = Phase.CLIMBING
 
     def _hold(self, now_s: float, rate: float) -> None:
+        if self.phase is not Phase.PROBING or rate > BETTER * (self.held or rate):
+            self._hold_s = HOLD_S
         self._held_cleanly, self._unsure, self._doubted_share = True, 0, inf
         self.rate = self.held = rate
         self.phase = Phase.HOLDING
-        self._phase_ends_s = now_s + self._hold_s
+        self._phase_ends_s = now_s + min(max(self._hold_s, self._seldom / rate), MAX_HOLD_S)
         self._hold_s = min(self._hold_s * 2, MAX_HOLD_S)
 
     def _grow(self, rate: float, now_s: float) -> None:
@@ -307,8 +345,8 @@ class Rate:
                 self.rate = rate * (1 + self._climb_per_s * waited_s)
 
     def _probe(self, now_s: float) -> None:
-        if now_s - self._throttled_s >= CLIMB_S:
-            self._in_vain = 0
+        if now_s - self.bucket.dry_s >= CLIMB_S:
+            self._in_vain = self._vain_answers = 0
         self.phase = Phase.PROBING
         self._climb_per_s = PROBE_PER_S
         self._phase_ends_s = now_s + PROBE_DOUBLING_S
@@ -346,11 +384,11 @@ class Learned:
     def unsure(self, left_s: float, now_s: float, /) -> None:
         self._rate.unsure(left_s, now_s)
 
-    def answered(self, now_s: float, /) -> None:
-        self._rate.answered(now_s)
+    def answered(self, left_s: float, now_s: float, /) -> None:
+        self._rate.answered(now_s, left_s=left_s)
 
     def paused(self, wait_s: float, /) -> None:
         self._rate.doubt.paused(wait_s)
 
-    def throttled(self, now_s: float, /) -> None:
-        self._rate.throttled(now_s)
+    def throttled(self, left_s: float, now_s: float, /) -> None:
+        self._rate.throttled(now_s, left_s=left_s)

@@ -75,9 +75,9 @@ class Pace(Protocol):
         """What left then is not under way any more, whatever became of it."""
         ...
 
-    def answered(self, now_s: float, /) -> None: ...
+    def answered(self, left_s: float, now_s: float, /) -> None: ...
 
-    def throttled(self, now_s: float, /) -> None:
+    def throttled(self, left_s: float, now_s: float, /) -> None:
         """The server asked everybody to wait."""
         ...
 
@@ -133,12 +133,12 @@ class Steady:
     def came_back(self, left_s: float, now_s: float, /) -> None:
         self._spacing.came_back(left_s, now_s)
 
-    def answered(self, now_s: float, /) -> None:
+    def answered(self, left_s: float, now_s: float, /) -> None:
         self._spacing.answered()
         if now_s >= self._step_up_s:
             self._step(-1, now_s)
 
-    def throttled(self, now_s: float, /) -> None:
+    def throttled(self, left_s: float, now_s: float, /) -> None:
         again = now_s - self._throttled_s < ALONE_S
         self._throttled_s = now_s
         if not self._spacing.throttled(per_s=self._per_s) and again:

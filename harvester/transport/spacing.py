@@ -48,6 +48,8 @@ class _Left:
 class Spacing:
     is_strict: bool = False
     """The bucket is taken to hold a single token, else two at least."""
+    spare: float = 1.0
+    """Tokens that may be used up beside the one for each request, where the bucket is not strict."""
     _answers: int = 0
     """Since the last 429."""
     _quickest_s: float = inf
@@ -67,7 +69,7 @@ class Spacing:
         if self.is_strict and per_s <= FAST_PER_S:
             spare_s = -min(max(self._usual_s, LEAST_S), each_s / 8)
         else:
-            spare_s = each_s - min(self._usual_s, each_s / 3)
+            spare_s = self.spare * each_s - min(self._usual_s, each_s / 3)
         even_s, late_s = self._evenly_s, self._lately_s
         for one in self._recent:
             even_s = max(even_s, one.left_s) + each_s
