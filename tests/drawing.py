@@ -61,7 +61,20 @@ BEHAVIOURS: Final[dict[str, Callable[[Random], Faults]]] = {
     "odd records": lambda r: [{"record": r.choice(["bigint", "twice_keys"]), "one_in": 20}],
     "bodies": lambda r: _now_and_then(
         r,
-        *({"body": body} for body in ("html", "empty", "utf8", "cut_json", "trailing", "text", "nan")),
+        *(
+            {"body": body}
+            for body in (
+                "html",
+                "empty",
+                "utf8",
+                "cut_json",
+                "trailing",
+                "text",
+                "nan",
+                "two_codes",
+                "two_lists",
+            )
+        ),
         *({"data": data} for data in ("null", "missing", "object", "text")),
         {"result_code": 5},
     ),

@@ -6,6 +6,8 @@ is not certain. Whatever is not perfect there goes the careful way, item by item
 Reject with its reason, and only an answer that is no good page as a whole is a BadPage.
 """
 
+import json
+from collections.abc import Collection
 from itertools import filterfalse
 from typing import Any, Final, NoReturn
 
@@ -40,6 +42,8 @@ class AnswerReader:
         kind, attributes = nested({self._path: (list[msgspec.Raw], True)})
         self._envelope = msgspec.json.Decoder(kind)
         self._records = attributes[self._path]
+        self._named = {*self._path, *(told or ())}
+        """Members of the envelope that must be there once: of two, each reader may take another."""
         self._first = record.keys[0].path if record and record.keys else ""
         """What the records are expected to begin with."""
         self._is_searched = len(self._path) == 1 and is_plain(self._path[0]) and is_plain(self._first)
@@ -81,12 +85,21 @@ class AnswerReader:
         raws = spans(body, self._path[0], self._first, count) if self._is_searched else None
         if raws is None:
             raws = list(map(bytes, dig(self._envelope.decode(body), self._records)))
+        self._check_list_once(body, raws)
         if not body.isascii():
             for raw in filterfalse(bytes.isascii, raws):
                 raw.decode()  # msgspec does not look inside what it passes over
         if b"\n" in body or b"\r" in body:
             raws = list(map(_on_one_line, raws))
         return raws
+
+    def _check_list_once(self, body: bytes, raws: list[bytes]) -> None:
+        """Raises ValueError where an empty list of records stands beside the other: of all else that is there
+        twice the values were counted."""
+        if raws:
+            body = body[: body.find(raws[0])] + body[body.rfind(raws[-1]) + len(raws[-1]) :]
+        if body.count(b",") > bounds.MOST_BESIDE or _twice(body.decode(), self._named):
+            raise ValueError("the list of records may be there twice")
 
     def _carefully(self, body: bytes, ask: Ask, most: int) -> tuple[list[Row], list[Reject]]:
         start = body.lstrip()[:1]
@@ -116,12 +129,16 @@ class AnswerReader:
         if rest.count(b",") > bounds.MOST_BESIDE:
             raise BadPage("the answer holds far more than records and what is said about them")
         try:
-            told = msgspec.json.decode(rest.decode(errors="replace"))
+            text = rest.decode(errors="replace")
+            told = msgspec.json.decode(text)
+            twice = _twice(text, self._named)
         except RecursionError:
             raise BadPage("the answer is no JSON that can be read: it is nested too deeply") from None
         except (msgspec.DecodeError, ValueError):
             salvage.check_whole(body)
             raise BadPage("the answer is no JSON") from None
+        if twice:
+            raise BadPage(f"{twice} is there twice in the answer")
         success = self._declared.success
         if success:
             value = _value(told, names_of(success.path))
@@ -133,8 +150,6 @@ class AnswerReader:
             raise BadPage(f"the answer has no {where}")
         if not isinstance(records, list):
             raise BadPage(f"{where} is {kind_of(records)}, not a list of records")
-        if records:
-            raise BadPage(f"{where} is there twice")
 
     def _tell_failure(self, told: Any, value: Any, success: Success) -> NoReturn:
         got = "nothing" if value is UNSET else _shown(value)
@@ -146,6 +161,19 @@ class AnswerReader:
 def _on_one_line(raw: bytes) -> bytes:
     """Valid JSON breaks lines between its tokens only; taking the breaks away keeps every token as it is."""
     return msgspec.json.format(raw, indent=-1) if b"\n" in raw or b"\r" in raw else raw
+
+
+def _twice(text: str, names: Collection[str]) -> str | None:
+    """Of `names` one that an object of the text has as a member more than once."""
+    found: list[str] = []
+
+    def looked_at(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        members = [name for name, _ in pairs if name in names]
+        found.extend(name for name in members if members.count(name) > 1)
+        return {}
+
+    json.loads(text, object_pairs_hook=looked_at, parse_int=str, parse_float=str)
+    return found[0] if found else None
 
 
 def _is(value: object, success: Success) -> bool:

@@ -78,7 +78,7 @@ class RecordReader:
         self._kind, attributes = nested(leaves)
         page: dict[Path, tuple[Any, bool]] = {records: (GenericAlias(list, self._kind), True)}
         if success is not None:
-            page[success] = (Any, False)
+            page[success] = (_Seen, False)
         self._page_kind, where = nested(page)
         self._records = where[records]
         self._told = where[success] if success is not None else ""
@@ -93,8 +93,9 @@ class RecordReader:
         seen: list[object] = []
         read = msgspec.json.decode(body, type=self._page_kind, dec_hook=_counting(seen))
         smalls = dig(read, self._records)
-        columns = self._columns(smalls, len(seen))
-        return list(zip(*columns, raws(len(smalls)), strict=True)), dig(read, self._told)
+        told = dig(read, self._told) if self._told else UNSET
+        columns = self._columns(smalls, len(seen) - (told is not UNSET))
+        return list(zip(*columns, raws(len(smalls)), strict=True)), told
 
     def one(self, raw: bytes) -> Row:
         seen: list[object] = []
@@ -109,7 +110,7 @@ class RecordReader:
         if versions is not None and self._is_version_extra:
             expected += len(versions) - versions.count(UNSET)
         if seen != expected:
-            raise ValueError("a field that tells key, date or version is there twice")
+            raise ValueError("a field that tells key, date, version or success is there twice")
         times = self._times_of(list(map(self._date_of, smalls)))
         texts = [""] * len(smalls) if versions is None else _texts(versions)
         return times, self._checked(list(map(self._keys_of, smalls))), texts

@@ -133,7 +133,19 @@ KINDS: dict[str, Kind] = {
     "data": Kind("what stands in the place of the records", ("null", "missing", "object", "text", "empty")),
     "body": Kind(
         "spoil the whole body",
-        ("html", "empty", "bom", "pretty", "utf8", "nan", "cut_json", "trailing", "text"),
+        (
+            "html",
+            "empty",
+            "bom",
+            "pretty",
+            "utf8",
+            "nan",
+            "cut_json",
+            "trailing",
+            "text",
+            "two_codes",
+            "two_lists",
+        ),
     ),
 }
 

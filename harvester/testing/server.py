@@ -23,7 +23,7 @@ from .limits import Limits
 from .query import BadRequest, asked_range
 from .service import JSON, Service, error
 from .settings import Settings
-from .spoil import HTML
+from .spoil import HTML, instead_of_data
 from .stats import Stats
 from .wire import Answer
 
@@ -282,8 +282,11 @@ def _refusal(fault: Fault, skew_s: float) -> Answer:
     """
     status = int(fault.value if fault.name == "status" else fault.options["code"])
     answer = error(status, "Refused")
-    if fault.options.get("content") in ("html", "empty"):
-        answer.parts = [HTML] if fault.options["content"] == "html" else []
+    content = fault.options.get("content")
+    if content in ("html", "empty"):
+        answer.parts = [HTML] if content == "html" else []
+    elif content == "no_records":
+        answer.parts = [instead_of_data("empty")]
     after = fault.options["retry_after"]
     if after is not None and fault.options["retry_as"] == "date":
         answer.headers["Retry-After"] = email.utils.formatdate(

@@ -79,4 +79,6 @@ _BODIES: dict[str, Callable[[bytes], bytes]] = {
     "nan": lambda body: body.replace(b'"TenantId":2', b'"TenantId":NaN', 1),
     "cut_json": lambda body: body[: len(body) // 2],
     "trailing": lambda body: body + b"<!-- served by proxy 7 -->",
+    "two_codes": lambda body: b'{"resultCode":5,' + _ENVELOPE[1:] + b"[]}",
+    "two_lists": lambda body: _ENVELOPE + b'[],"data":[]}',
 }

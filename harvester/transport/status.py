@@ -1,7 +1,8 @@
 """What a status means: the one table, and how long the server asks everybody to wait. Pure.
 
     ==========================  ==============  ===============================================
-    2xx                         an answer
+    200                         an answer
+    other 2xx                   ServerFailed    a part of one, or what something on the way made of it
     3xx                         Rejected        redirects are not followed: the token stays here
     401                         Unauthorized    Refused, unless a new token comes (see auth)
     403                         Refused
@@ -53,8 +54,10 @@ def failure(
     """The error that the answer amounts to, not yet raised; None for a good one. Header names are in lower
     case; `what` names the request, `now` stands in for a missing `Date`, and `max_outage_s` for a pause of
     more than `MAX_RETRY_AFTER_S`."""
-    if 200 <= status < 300:
+    if status == 200:
         return None
+    if 200 <= status < 300:
+        return ServerFailed(f"{what}: {status}, which is no whole answer; those come with 200")
     if status == 401:
         return Unauthorized(f"{what}: 401, the server does not accept the token")
     if status == 403:
