@@ -31,7 +31,8 @@ find it on its page and its bytes; what is done for order, doubles and second ke
 
 @pytest.fixture(scope="module")
 def source() -> Iterator[Simulator]:
-    settings = Settings(records=6_000, messages=0, events=0, start=START, end=START + 2 * DAY, rhythm="flat")
+    """15 MB: so few that no run has to send records to disk, which costs calls that are not meant here."""
+    settings = Settings(records=5_000, messages=0, events=0, start=START, end=START + 2 * DAY, rhythm="flat")
     with running(settings) as simulator:
         yield simulator
 
@@ -66,12 +67,12 @@ def test_an_empty_window_costs_no_more_than_it_did(calls: Calls) -> None:
 
 
 def test_a_page_costs_no_more_than_it_did(calls: Calls) -> None:
-    """The same records in 62 pages and in 8."""
+    """The same records in 52 pages and in 6."""
     few, many = calls(START, START + 2 * DAY), calls(START, START + 2 * DAY, page_size=100)
-    assert (many - few) / 54 < MOST_A_PAGE
+    assert (many - few) / 46 < MOST_A_PAGE
 
 
 def test_a_record_costs_no_more_than_it_did(calls: Calls) -> None:
     """Two days each, of which one is empty and both are full."""
     few, many = calls(START + DAY, START + 3 * DAY), calls(START, START + 2 * DAY)
-    assert (many - few) / 3000 < MOST_A_RECORD
+    assert (many - few) / 2500 < MOST_A_RECORD

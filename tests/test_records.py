@@ -18,6 +18,7 @@ from harvester.windows import Window
 
 DIALECT = dialects.load("interactions").select()
 NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)
+_UNDER_WAY = ((1, 1000), (18, 100), (6, 1000), (14, 1000), (66, 5000))
 HOUR = Window(start=NOON, end=NOON + timedelta(hours=1))
 
 
@@ -105,6 +106,13 @@ def test_above_the_bound_a_window_keeps_no_more_than_a_run_in_memory(tmp_path: P
     assert held.bytes == 0
     assert len(list(tmp_path.iterdir())) == 8
     assert batch.records == 24
+
+
+def test_as_much_may_wait_in_memory_as_is_under_way_within_bounds() -> None:
+    """Small pages make a small process, and no number of tasks a process of any size."""
+    mib = 1 << 20
+    found = [Held.beside(tasks, page_size).limit_bytes for tasks, page_size in _UNDER_WAY]
+    assert found == [16 * mib, 16 * mib, 6 * 1000 * 4096, 14 * 1000 * 4096, 64 * mib]
 
 
 def test_a_batch_that_has_to_wait_can_be_moved_to_disk_and_is_the_same(tmp_path: Path) -> None:

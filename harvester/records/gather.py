@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from itertools import chain, islice
 from operator import itemgetter
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from anyio import to_thread
 
@@ -27,9 +27,11 @@ from harvester.errors import StorageError
 from harvester.windows import Window
 
 HELD_BYTES: Final = 32 << 20
-"""Raw bytes of records that wait for their turn, over all windows: 11 pages of 3 MB, and a sixth of the
-200 MiB that a run may take, since 16 answers under way need 48 MB besides.
-"""
+"""Raw bytes of records that wait for their turn, over all windows: 11 pages of 3 MB."""
+_LEAST_HELD_BYTES: Final = 16 << 20
+_MOST_HELD_BYTES: Final = 64 << 20
+"""A third of the 200 MiB that a run may take, since 16 answers under way need 48 MB besides."""
+_USUAL_RECORD_BYTES: Final = 4096
 RUN_BYTES: Final = 1 << 20
 """Least size of a run on disk: smaller ones would make many files, and what every window may keep in memory
 beyond `HELD_BYTES`.
@@ -49,6 +51,14 @@ class Held:
         self.limit_bytes = limit_bytes
         self.run_bytes = run_bytes
         self.bytes = 0
+
+    @classmethod
+    def beside(cls, tasks: int, page_size: int) -> Self:
+        """As much again as a page of each task: what waits for the oldest of them stays in memory where they
+        come in turn, and small pages make a small process.
+        """
+        usual_bytes = tasks * page_size * _USUAL_RECORD_BYTES
+        return cls(max(_LEAST_HELD_BYTES, min(usual_bytes, _MOST_HELD_BYTES)))
 
     @property
     def is_over(self) -> bool:

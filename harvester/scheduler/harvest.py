@@ -53,6 +53,8 @@ LOOKAHEAD: Final = 4
 """Windows begun and not stored, per request in flight: enough that one slow window does not make the others
 wait.
 """
+PARSING: Final = 2
+"""Tasks beyond the requests in flight: while they parse, the others keep the wire busy."""
 LEAST_LOOKAHEAD: Final = 2 * TAKEN_WINDOWS
 DRAIN_S: Final = 20.0
 """How long windows under way may take to finish after a drain began: less than the 30 s after which
@@ -83,7 +85,7 @@ class Harvest:
         self._repair = repair
         self._asked: Asked = None  # type: ignore[assignment]
         self._rng = rng or random.Random()
-        self._held = held or Held()
+        self._held = held or Held.beside(job.transport.concurrency + PARSING, job.page_size)
         self._clock = ServerClock(clock, emit=emit)
         self._session = session
         self._served = Served(limit=min(job.page_size, job.dialect.max_page_size or job.page_size))
@@ -215,8 +217,7 @@ class Harvest:
                 asking.start_soon(self._plan, output, planned_in, slots, name="plan")
                 asking.start_soon(self._watch, asking.cancel_scope, name="watch")
                 async with anyio.create_task_group() as fetching:
-                    # Two more than requests in flight: while they parse, the others keep the wire busy.
-                    for number in range(min(concurrency + 2, max(1, todo))):
+                    for number in range(min(concurrency + PARSING, max(1, todo))):
                         own = Revocable(layer)
                         self._fetching.append(own)
                         fetching.start_soon(

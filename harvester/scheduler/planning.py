@@ -95,8 +95,9 @@ class Planner:
         self._ledger = ledger
         self._served = served
         self._density = density
-        self._room_bytes = held.limit_bytes // job.transport.concurrency
-        """What each lot may hold so that all of them fit into memory: what does not goes to disk and back."""
+        self._room_bytes = held.limit_bytes // (2 * job.transport.concurrency)
+        """What each lot may hold so that all of them take half of the memory in which records may wait. The
+        other half is for lots that are whole before an older one; what does not fit goes to disk and back."""
         self._numbers = count()
 
     async def steps(self) -> AsyncIterator[Planned]:
