@@ -178,6 +178,7 @@ LONG = "x" * 300
         (["run", f"{LONG}.toml"], "cannot be read: File name too long"),
         (["verify", LONG], "File name too long; name another"),
         (["status", LONG], "File name too long; name another"),
+        (["verify", ""], "an empty name: name the folder"),
     ],
 )
 def test_a_name_that_no_file_can_have_is_wrong_usage(

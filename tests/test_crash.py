@@ -35,7 +35,7 @@ def test_names_that_a_kill_left_half_given_are_gone_after_the_next_run(tmp_path:
         assert (await world.run(span=hours(0, 30))).exit_code == 0
         shard = "dt=2024-01-02/part-00000-00000000.jsonl.zst"
         with Ledger(home_of(world.out)) as ledger, ledger._transaction() as db:
-            db.execute("INSERT INTO garbage VALUES (?)", (shard,))
+            db.executemany("INSERT INTO garbage VALUES (?)", [(shard,), (f"{shard}.tmp",)])
         (world.out / f"{shard}.tmp").write_bytes(b"half")
         item = home_of(world.out) / "quarantine" / "20240101T000000.000000Z.jsonl.tmp"
         item.parent.mkdir()

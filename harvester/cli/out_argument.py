@@ -14,6 +14,8 @@ def add_argument(parser: ArgumentParser) -> None:
 
 def _folder(text: str) -> Path:
     """Whether anything is there is the command's question; what can never be is told here."""
+    if not text:
+        raise ArgumentTypeError("an empty name: name the folder; . is the one that you are in")
     path = Path(text)
     try:
         path.exists()

@@ -3,6 +3,7 @@
 from harvester.ledger.database import Ledger
 from harvester.ledger.file import NAME as LEDGER_NAME
 from harvester.ledger.file import check_files, home_of, is_begun
+from harvester.ledger.lock import NAME as LOCK_NAME
 from harvester.ledger.lock import Lock, is_held
 from harvester.ledger.proven import NOT_OVER, NOT_PUBLISHED
 from harvester.ledger.schema import SCHEMA_VERSION
@@ -11,6 +12,7 @@ from harvester.ledger.status import PartitionStatus, Status, read_status
 
 __all__ = [
     "LEDGER_NAME",
+    "LOCK_NAME",
     "NOT_OVER",
     "NOT_PUBLISHED",
     "SCHEMA_VERSION",

@@ -10,6 +10,7 @@ from typing import Final, Self
 from harvester.errors import Locked, StorageError
 from harvester.shards.disk import Disk
 
+NAME: Final = "lock"
 _HELD: Final = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES}
 _NO_LOCKS: Final = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
 """What file systems over a network say that have no locks, or whose lock server is away."""
@@ -20,7 +21,7 @@ _TRY_S: Final = 0.02
 def is_held(home: Path) -> bool:
     """Whether a run is at work on the output."""
     try:
-        file = os.open(home / "lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        file = os.open(home / NAME, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return False
     try:
@@ -36,13 +37,13 @@ class Lock:
     """Holds an output for one writer. Freed by the kernel when the process ends, however it ends."""
 
     def __init__(self, home: Path) -> None:
-        self._path = home / "lock"
+        self._path = home / NAME
         self._file = -1
 
     def __enter__(self) -> Self:
         try:
             for _ in range(_TRIES):
-                self._file = Disk(self._path.parent.parent).open_or_create(f"{self._path.parent.name}/lock")
+                self._file = Disk(self._path.parent.parent).open_or_create(f"{self._path.parent.name}/{NAME}")
                 self._take()
                 if self._is_in_place():
                     return self

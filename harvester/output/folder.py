@@ -74,6 +74,7 @@ class Output:
         if root.exists() and not root.is_dir():
             raise ConfigError(f"output.url: {root} is a file; name a folder")
         soundness.check_ledger_is_there(root)
+        soundness.check_nothing_is_replaced(self._disk)
         with self._stack as stack:
             home = home_of(root).name
             self._disk.make_folder("")
@@ -106,6 +107,11 @@ class Output:
         again. Files that are not ours are named and left alone.
         """
         for damage in soundness.damages(self._disk, self.ledger, thorough=repair):
+            if damage.in_the_way:
+                raise StorageError(
+                    f"{self._disk.path(damage.path)}: {damage.detail}; nothing was changed. Move the folder "
+                    "away, then run again with --repair to fetch the shard's partition again"
+                )
             if not repair:
                 raise StorageError(
                     f"{self._disk.path(damage.path)}: {damage.detail}; nothing was changed. "
@@ -167,7 +173,6 @@ class Output:
         if garbage:
             for path in garbage:
                 self._disk.remove(path)
-                self._disk.remove(f"{path}.tmp")  # left by a kill in the middle of `link`
             # Before they are forgotten: what a power loss brings back would be removed by nobody, and be read
             # twice. Also where nothing was removed now: a run that was killed may have, and not synced.
             for folder in sorted({path.rpartition("/")[0] for path in garbage}):

@@ -41,15 +41,25 @@ class Publishing:
         names = [naming.digested(partition.name, number, self._suffix, shard.sha256)]
         if complete and taken.get(plain, shard.sha256) == shard.sha256:
             names.insert(0, plain)
+        in_the_way = ""
         for name in names:
-            if name in taken or self._is_free(name, shard):
+            in_the_way = self._in_the_way(name, shard, is_ours=name in taken)
+            if not in_the_way:
                 return name
         raise StorageError(
-            f"{self._disk.path(names[-1])}: is not a file of this output; move it away, then run again"
+            f"{self._disk.path(in_the_way)}: is not a file of this output; move it away, then run again"
         )
 
+    def _in_the_way(self, name: str, shard: Receipt, *, is_ours: bool) -> str:
+        """What would be replaced that is somebody else's: the file of this name, unless it has the same
+        bytes, or the one that is made on the way to it. Empty: nothing.
+        """
+        if not is_ours and not self._is_free(name, shard):
+            return name
+        spare = naming.spare(name)
+        return spare if self._disk.is_there(spare) and spare not in self._ledger.garbage() else ""
+
     def _is_free(self, name: str, shard: Receipt) -> bool:
-        """Whether the name is nobody else's: a stranger's file is not replaced, except by the same bytes."""
         path = self._disk.path(name)
         if path.is_symlink():  # a stranger's in any case, wherever it points
             return False
@@ -58,8 +68,9 @@ class Publishing:
         return path.is_file() and self._disk.sha256(name) == shard.sha256
 
     def intents(self, names: Sequence[str]) -> list[str]:
-        """Of `names` those that publishing makes: garbage, if it does not come to that."""
-        return [name for name in names if not self._disk.path(name).exists()]
+        """What publishing makes under these names: garbage, if it does not come to that."""
+        new = [name for name in names if not self._disk.path(name).exists()]
+        return [*new, *map(naming.spare, names)]
 
     def publish(
         self,

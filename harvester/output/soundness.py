@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harvester.errors import LedgerEmpty, NoManifest, StorageError
-from harvester.ledger import LEDGER_NAME, Ledger, home_of
+from harvester.ledger import LEDGER_NAME, LOCK_NAME, Ledger, home_of
 from harvester.output.agreement import disagreements
 from harvester.output.manifest import Manifest
 from harvester.output.told import Standing, read_told
@@ -24,6 +24,8 @@ class Damage:
     """Relative to the output folder."""
     partition: str
     detail: str
+    in_the_way: bool = False
+    """No new file can take its place."""
 
 
 def check_ledger_is_there(out: Path) -> None:
@@ -59,6 +61,21 @@ def last_resort(out: Path) -> str:
         f"{naming.MANIFEST} or _harvest/{LEDGER_NAME} back from a copy of this output; without one, move "
         f"{out} away, or choose another output.url, and run the job again: it asks for everything anew"
     )
+
+
+def check_nothing_is_replaced(disk: Disk) -> None:
+    """StorageError where no harvest was begun and files stand that have the very names of ours: then they are
+    somebody else's. One that was begun has its lock, also where its ledger was lost.
+    """
+    home = home_of(disk.root).name
+    if disk.is_there(f"{home}/{LOCK_NAME}") or disk.size(f"{home}/{LEDGER_NAME}") > 0:
+        return
+    for name in (naming.SUCCESS, naming.spare(naming.SUCCESS), naming.spare(naming.MANIFEST)):
+        if disk.is_there(name):
+            raise StorageError(
+                f"{disk.path(name)}: is not a file of ours, since no harvest was begun here; move it away or "
+                "name another folder (output.url), then run again"
+            )
 
 
 def check_ledger_is_current(out: Path) -> None:
@@ -115,28 +132,35 @@ def damages(disk: Disk, ledger: Ledger, *, thorough: bool) -> Iterator[Damage]:
             continue
         lines = [receipt.lines for receipt in build.receipts if receipt.lines]
         for receipt in (*build.receipts, *lines):
-            if what := _damage(disk, receipt, thorough=thorough):
-                yield Damage(path=receipt.path, partition=build.partition, detail=what)
+            if what := _damage(disk, receipt, build.partition, thorough=thorough):
+                yield what
     if thorough:
         for partition in ledger.unfinished():
             for build in ledger.builds(partition):
                 for receipt in build.receipts if build.generation is None else ():
-                    if what := _damage(disk, receipt, thorough=True):
-                        yield Damage(path=receipt.path, partition=partition, detail=what)
+                    if what := _damage(disk, receipt, partition, thorough=True):
+                        yield what
 
 
-def _damage(disk: Disk, receipt: Receipt, *, thorough: bool) -> str | None:
+def _damage(disk: Disk, receipt: Receipt, partition: str, *, thorough: bool) -> Damage | None:
+    is_folder = False
     try:
         size = disk.size(receipt.path)
     except StorageError:
-        return "is gone: a link stands in its place, and none is followed"
-    if size < 0:
-        return "is gone"
-    if size != receipt.size_bytes or not disk.path(receipt.path).is_file():
-        return f"has {size} bytes, and {receipt.size_bytes} were sealed"
-    if thorough and disk.sha256(receipt.path) != receipt.sha256:
-        return "has other bytes than were sealed: its SHA-256 differs"
-    return None
+        detail = "is gone: a link stands in its place, and none is followed"
+    else:
+        is_folder = size >= 0 and disk.path(receipt.path).is_dir()
+        if size < 0:
+            detail = "is gone"
+        elif is_folder:
+            detail = "is gone: a folder stands in its place"
+        elif size != receipt.size_bytes or not disk.path(receipt.path).is_file():
+            detail = f"has {size} bytes, and {receipt.size_bytes} were sealed"
+        elif thorough and disk.sha256(receipt.path) != receipt.sha256:
+            detail = "has other bytes than were sealed: its SHA-256 differs"
+        else:
+            return None
+    return Damage(path=receipt.path, partition=partition, detail=detail, in_the_way=is_folder)
 
 
 def strangers(disk: Disk, ledger: Ledger) -> list[str]:

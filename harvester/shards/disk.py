@@ -18,6 +18,7 @@ from typing import IO, Any, Final, cast
 
 from harvester import syscalls
 from harvester.errors import StorageError
+from harvester.shards import naming
 
 _HASH_BYTES: Final = 1 << 20
 _NO_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.EXDEV, errno.EMLINK, errno.ENOSYS}
@@ -29,7 +30,12 @@ _HINTS: Final = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some space",
     errno.EINVAL: "remove it",
+    errno.EACCES: "see that you may",
+    errno.EPERM: "see that you may",
+    errno.EROFS: "see that the disk can be written",
+    errno.EIO: "mend the disk",
     errno.EISDIR: "a folder stands in the place of a file: move it away",
+    errno.EEXIST: "something stands in its place: move it away",
     errno.ELOOP: "no link is followed inside an output: remove it",
     errno.ENOTDIR: "a link or a file stands in the place of a folder: remove it",
 }
@@ -71,7 +77,7 @@ class Disk:
         try:
             yield
         except OSError as error:
-            hint = _HINTS.get(error.errno or 0, "mend it")
+            hint = _HINTS.get(error.errno or 0, "see to it")
             raise StorageError(
                 f"{self.path(relative)}: cannot {what}: {error.strerror or error}; {hint}, then run again to "
                 "go on"
@@ -199,20 +205,20 @@ class Disk:
         """Gives a sealed file a second name, replacing what stands there; durable after `sync_folder`."""
         if source == target:
             return
-        spare = f"{target}.tmp"
-        self.remove(spare)
+        spare = naming.spare(target)
+        self.remove(spare)  # ours: who publishes has looked
         with (
             self._explained("publish", target),
             self._beside(source) as (there, old),
             self._beside(target) as (here, new),
         ):
             try:
-                syscalls.link(old, f"{new}.tmp", source_folder=there, target_folder=here)
+                syscalls.link(old, naming.spare(new), source_folder=there, target_folder=here)
             except OSError as error:
                 if error.errno not in _NO_LINKS:
                     raise
                 self._copy(source, spare)
-            syscalls.rename(f"{new}.tmp", new, folder=here)
+            syscalls.rename(naming.spare(new), new, folder=here)
         self.remove(spare)  # still there where both were names of one file: then a rename does nothing
 
     def _copy(self, source: str, target: str) -> None:
@@ -224,12 +230,12 @@ class Disk:
 
     def replace(self, relative: str, content: bytes) -> None:
         """Writes a whole small file: readers see the old one or the new one, and after a power loss too."""
-        spare = f"{relative}.tmp"
+        spare = naming.spare(relative)
         with self.create(spare) as file:
             self.write(file, content, spare)
             self.close_durably(file, spare)
         with self._explained("replace", relative), self._beside(relative) as (folder, name):
-            syscalls.rename(f"{name}.tmp", name, folder=folder)
+            syscalls.rename(naming.spare(name), name, folder=folder)
         self.sync_folder(relative.rpartition("/")[0])
 
     def remove(self, relative: str) -> bool:
@@ -269,6 +275,16 @@ class Disk:
             if stat.S_ISLNK(found.st_mode):
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
             return found.st_size
+
+    def is_there(self, relative: str) -> bool:
+        """Whether anything stands there: a file, a folder, a link to nowhere."""
+        with self._explained("read", relative):
+            try:
+                with self._beside(relative) as (folder, name):
+                    os.stat(name, dir_fd=folder, follow_symlinks=False)
+            except FileNotFoundError:
+                return False
+            return True
 
     def content(self, relative: str) -> bytes | None:
         """Of a small file; None where no file of our own making stands."""

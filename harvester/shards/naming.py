@@ -47,6 +47,11 @@ def staged(build: int, number: int, suffix: str) -> str:
     return f"{STAGING}/{build:08d}-{number:05d}{suffix}"
 
 
+def spare(path: str) -> str:
+    """What a file is called until it is whole, or while it is given its name."""
+    return f"{path}.tmp"
+
+
 def kept(sha256: str, suffix: str) -> str:
     """Of lines that a ledger which was made anew has found: no build is named so."""
     return f"{STAGING}/kept-{sha256[:16]}{suffix}"
