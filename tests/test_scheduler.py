@@ -18,7 +18,7 @@ from harvester.scheduler.planning import Density
 from harvester.scheduler.revocable import Revocable
 from harvester.shards.disk import Disk
 from harvester.verify import verify
-from harvester.windows import Span
+from harvester.windows import Resolution, Span
 from tests.harvesting import START, World, digests, live, manifest
 
 DISK_OPERATIONS = ("create", "write", "close_durably", "sync_folder", "link", "replace", "make_folder")
@@ -114,6 +114,22 @@ def test_no_more_windows_are_begun_than_the_look_ahead_allows(
 
     slow = {"latency_ms": 400, "start": "2024-01-01T04:10:00+00:00", "end": "2024-01-01T04:20:00+00:00"}
     live(tmp_path, story, records=300, faults=(slow,))
+
+
+def test_one_empty_page_proves_days_of_nothing_in_several_partitions(tmp_path: Path) -> None:
+    """The first few are asked for before anything is known; a partition each, and all of them published."""
+    nothing = Span(start=START - timedelta(days=400), end=START - timedelta(days=360))
+
+    async def story(world: World) -> None:
+        one_at_a_time = {"concurrency": 1}
+        outcome = await world.run(span=nothing, resolution=Resolution.DAY, transport=one_at_a_time)
+        assert (outcome.exit_code, outcome.windows_done) == (0, 40)
+        assert world.requests() <= 4 + 40 // planning.LOT_WINDOWS
+        published = [event for event in world.heard if isinstance(event, events.PartitionPublished)]
+        assert len(published) == 40
+        assert all(event.complete for event in published)
+
+    live(tmp_path, story, records=300)
 
 
 def test_a_drain_does_not_wait_for_ever_for_windows_under_way(

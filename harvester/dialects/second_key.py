@@ -7,6 +7,7 @@ parser.
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from operator import itemgetter
 from typing import Any
 
@@ -18,9 +19,11 @@ from harvester.dialects.lens import dig, nested
 from harvester.dialects.schema import names_of
 
 
+@cache
 def second_key_reader(path: str) -> Callable[[Sequence[bytes]], Sequence[bytes | None]]:
     """From records' bytes to what stands in the field of each, as bytes that are equal where it is; None
-    where it is null or missing. For records that `Dialect.read` gave."""
+    where it is null or missing. For records that `Dialect.read` gave. Every partition asks for one, and it is
+    made once: classes are made with it."""
     names = names_of(path)
     kind, attributes = nested({names: (Any, False)})
     decoder, attribute = msgspec.json.Decoder(kind), attributes[names]

@@ -113,17 +113,22 @@ class Planner:
                     async for step in self._stretches(gap):
                         yield step
         else:
+            windows_left: list[Window] = []
             for partition in self._partitions():
-                windows_left = await to_thread.run_sync(self._missing, partition)
-                while windows_left:
+                windows_left += await to_thread.run_sync(self._missing, partition)
+                while windows_left and not (self._density.is_nothing and len(windows_left) < LOT_WINDOWS):
                     lot = self._lot(windows_left)
-                    yield self._planned(partition, lot)
+                    yield self._planned(lot)
                     windows_left = windows_left[len(lot) :]
+            while windows_left:
+                lot = self._lot(windows_left)
+                yield self._planned(lot)
+                windows_left = windows_left[len(lot) :]
 
-    def _planned(self, partition: Partition, lot: list[Window]) -> Planned:
+    def _planned(self, lot: list[Window]) -> Planned:
         number = next(self._numbers)
         if not self._is_read_by_time():
-            return Planned(number=number, partition=partition, window=lot[0])
+            return Planned(number=number, partition=self._partition_of(lot[0]), window=lot[0])
         return Planned(
             number=number,
             stretch=Span(start=lot[0].start, end=lot[-1].end),
@@ -149,6 +154,9 @@ class Planner:
         while len(lot) < min(most, len(left)) and left[len(lot)].start == lot[-1].end:
             lot.append(left[len(lot)])
         return lot
+
+    def _partition_of(self, window: Window) -> Partition:
+        return windows.partition_of(window.start, self._job.output.partition_by, self._job.time_zone)
 
     def _partitions(self) -> Iterator[Partition]:
         by, zone = self._job.output.partition_by, self._job.time_zone
@@ -178,10 +186,9 @@ class Planner:
         while cursor < gap.end:
             if not self._is_read_by_time():
                 for window in self._cut(Span(start=cursor, end=gap.end), Resolution.HOUR):
-                    partition = windows.partition_of(
-                        window.start, self._job.output.partition_by, self._job.time_zone
+                    yield Planned(
+                        number=next(self._numbers), partition=self._partition_of(window), window=window
                     )
-                    yield Planned(number=next(self._numbers), partition=partition, window=window)
                 return
             end = self._end_of_stretch(cursor, gap.end)
             if end is not None:
