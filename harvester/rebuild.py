@@ -94,7 +94,7 @@ def rebuild(
         if not force:
             _refuse_to_replace_a_good_one(out)
         verdict = verify(out, by_ledger=False, progress=progress)
-        damaged = _judge(out, verdict.differences, repair=repair)
+        damaged = _judge(out, verdict.differences, repair=repair, force=force)
         return _Rebuilding(disk, manifest, damaged, _doubted(manifest, standing)).run()
 
 
@@ -104,10 +104,10 @@ def _told(out: Path) -> tuple[Manifest, Standing]:
     """
     path = out / naming.MANIFEST
     try:
-        manifest, standing = read_told(out)
-        if standing is not Standing.CHANGED:
-            return manifest, standing
-        what = f"{path}: has other bytes than were written: its digest differs"
+        told = read_told(out)
+        if told.standing is not Standing.CHANGED:
+            return told.manifest, told.standing
+        what = f"{path}: {told.changed}"
     except NoManifest as error:
         what = error.what
     if _has_a_good_one(out):
@@ -151,23 +151,28 @@ def _refuse_to_replace_a_good_one(out: Path) -> None:
         )
 
 
-def _judge(out: Path, differences: list[Difference], *, repair: bool) -> list[str]:
+def _judge(out: Path, differences: list[Difference], *, repair: bool, force: bool) -> list[str]:
     """Partitions that have to be fetched again; VerificationFailed where no ledger can be made of this."""
+    again = f"harvester rebuild-ledger {out}{' --force' if force else ''} --repair"
     # `_SUCCESS` says nothing that the manifest's own digest does not, and the next run writes it.
     real = [one for one in differences if one.kind != "foreign" and one.subject != naming.SUCCESS]
-    wrong = [one for one in real if not repair or one.kind not in _REPAIRABLE or not _partition(one)]
+    wrong = [one for one in real if not repair or not _is_repairable(one)]
     if wrong:
         named = "; ".join(f"{one.subject}: {one.detail}" for one in wrong[:_NAMED_AT_MOST])
         more = f"; and {len(wrong) - _NAMED_AT_MOST} more" if len(wrong) > _NAMED_AT_MOST else ""
         hint = (
-            "bring the files back, or let --repair mark their partitions to be fetched again"
-            if all(one.kind in _REPAIRABLE for one in wrong)
+            f"bring the files back, or have their partitions fetched again: `{again}`, then run the job again"
+            if all(map(_is_repairable, wrong))
             else _way_out(out)
         )
         raise VerificationFailed(
             f"{out}: the files are not what the manifest says ({named}{more}); nothing was changed: {hint}"
         )
     return sorted({_partition(one) for one in real})
+
+
+def _is_repairable(one: Difference) -> bool:
+    return one.kind in _REPAIRABLE and bool(_partition(one))
 
 
 def _partition(one: Difference) -> str:
@@ -231,8 +236,6 @@ class _Rebuilding:
             again = msgspec.structs.replace(again, complete=False)
         told, names = _as_restored(manifest), manifest.__struct_fields__
         wrong = [name for name in names if getattr(again, name) != getattr(told, name)]
-        if not wrong and self._unlisted():
-            wrong = ["partitions"]
         if wrong:
             raise VerificationFailed(
                 f"{self._out / naming.MANIFEST}: does not agree with itself ({', '.join(wrong)}); nothing "
@@ -240,17 +243,6 @@ class _Rebuilding:
             )
         for name in sorted({*self._damaged, *self._doubted}):
             ledger.void(windows.partition_named(name, self._by, self._zone))
-
-    def _unlisted(self) -> bool:
-        """Whether something is called proven in a partition that was never published, be it empty."""
-        listed = {one.partition for one in self._manifest.partitions}
-        gaps = [span_of(gap) for gap in self._manifest.gaps]
-        proven = [part for span in self._manifest.spans for part in subtract(span_of(span), gaps)]
-        return any(
-            partition.name not in listed
-            for part in proven
-            for partition in windows.partitions(part, self._by, self._zone)
-        )
 
     def _builds(self) -> Iterable[Build]:
         with_lines = kept_lines.with_lines(self._disk)

@@ -248,6 +248,7 @@ def test_a_run_at_work_is_not_disturbed(out: Path) -> None:
             "cannot be underst",
         ),
         (lambda out: retold(out, lambda told: told["spans"][0].update(start="now")), "cannot be understood"),
+        (lambda out: retold(out, lambda told: told["shards"][0].update(last="now")), "cannot be understood"),
     ],
 )
 def test_a_manifest_that_proves_nothing_is_refused_and_nothing_is_changed(

@@ -106,10 +106,10 @@ def _told(out: Path) -> Manifest | None:
     read nor replaced.
     """
     try:
-        manifest, standing = read_told(out)
+        told = read_told(out)
     except NoManifest:
         return None
-    return None if standing is Standing.CHANGED else manifest
+    return None if told.standing is Standing.CHANGED else told.manifest
 
 
 def _is_to_be_rebuilt(out: Path, what: str, *, force: bool = False) -> StorageError:

@@ -2,11 +2,13 @@
 
 Cases: it is missing or none (NoManifest); another version wrote it (OtherVersion); its digest, or where it
 has none `_SUCCESS`, shows that it is what was written (SOUND), or that something else has changed it since
-(CHANGED); or it is of a version that wrote no digest, and no `_SUCCESS` stands (UNVOUCHED).
+(CHANGED); or it is of a version that wrote no digest, and no `_SUCCESS` stands: it is CHANGED where it
+contradicts itself, else UNVOUCHED.
 """
 
 import errno
 import hashlib
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Final
@@ -14,6 +16,7 @@ from typing import Final
 import msgspec
 
 from harvester.errors import NoManifest, OtherVersion, StorageError, VerificationFailed
+from harvester.output.contradiction import contradiction
 from harvester.output.manifest import FORMAT_VERSION, Manifest, digest_holds, success_of
 from harvester.shards import naming
 from harvester.shards.disk import plain
@@ -39,14 +42,22 @@ class _Versioned(msgspec.Struct):
     format_version: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    manifest: Manifest
+    standing: Standing
+    changed: str = ""
+    """How it shows that it was changed; empty where it does not."""
+
+
 def read_manifest(out: Path) -> Manifest:
     """Raises NoManifest where it is missing or is none, OtherVersion where another version wrote it, and
     StorageError where it cannot be read.
     """
-    return read_told(out)[0]
+    return read_told(out).manifest
 
 
-def read_told(out: Path) -> tuple[Manifest, Standing]:
+def read_told(out: Path) -> Told:
     """Raises what `read_manifest` raises."""
     path = out / naming.MANIFEST
     anew = "run the job again to write it anew"
@@ -54,8 +65,7 @@ def read_told(out: Path) -> tuple[Manifest, Standing]:
         content = plain(path).read_bytes()
         version = msgspec.json.decode(content, type=_Versioned).format_version
         if version == FORMAT_VERSION:
-            manifest = msgspec.json.decode(content, type=Manifest)
-            return manifest, _standing(out, manifest, content)
+            return _judged(out, msgspec.json.decode(content, type=Manifest), content)
     except FileNotFoundError:
         raise NoManifest(f"{path}: there is no manifest", anew) from None
     except OSError as error:
@@ -72,16 +82,23 @@ def read_told(out: Path) -> tuple[Manifest, Standing]:
     )
 
 
-def _standing(out: Path, manifest: Manifest, content: bytes) -> Standing:
+def _judged(out: Path, manifest: Manifest, content: bytes) -> Told:
     if manifest.digest is not None:
-        return Standing.SOUND if digest_holds(manifest, content) else Standing.CHANGED
-    try:
-        vouched = success_of(out) == hashlib.sha256(content).hexdigest()
-    except FileNotFoundError:
-        return Standing.UNVOUCHED
-    except OSError:
-        vouched = False
-    return Standing.SOUND if vouched else Standing.CHANGED
+        changed = "" if digest_holds(manifest, content) else "its digest differs"
+    else:
+        try:
+            vouched = success_of(out) == hashlib.sha256(content).hexdigest()
+        except FileNotFoundError:
+            odd = contradiction(manifest)
+            if odd is None:
+                return Told(manifest=manifest, standing=Standing.UNVOUCHED)
+            changed = f"it contradicts itself: {odd}"
+        except OSError:
+            changed = f"{naming.SUCCESS} cannot be read"
+        else:
+            changed = "" if vouched else f"{naming.SUCCESS} is of another one"
+    changed = changed and f"was changed since it was written ({changed})"
+    return Told(manifest=manifest, standing=Standing.CHANGED if changed else Standing.SOUND, changed=changed)
 
 
 def paths_told(root: Path) -> set[str]:

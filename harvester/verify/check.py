@@ -10,6 +10,7 @@ publish is no difference. Where it replaced the manifest in the meantime, the ne
 
 import tempfile
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -97,6 +98,8 @@ class _Verifier:
                 span_of(span)
             for gap in manifest.gaps:
                 span_of(gap)
+            for time in (time for shard in manifest.shards for time in (shard.first, shard.last)):
+                datetime.fromisoformat(time)
             partitions = {name: partition_named(name, by, time_zone) for name in names}
         except (KeyError, TypeError, ValueError, ConfigError) as error:
             self._differ("manifest", naming.MANIFEST, f"what it tells cannot be understood: {error}")

@@ -25,7 +25,6 @@ from harvester.shards import naming
 from harvester.verify.verdict import Verdict
 
 _AT_WORK: Final = "a run is at work here: judged by the manifest that stands, without the ledger"
-_CHANGED: Final = "has other bytes than were written: its digest differs"
 _LEDGER: Final = f"_harvest/{LEDGER_NAME}"
 
 
@@ -42,6 +41,8 @@ class Witnesses:
         self._way_out = "; run the job again to write it anew from the ledger"
         self._picture: Manifest | None = None
         """What the ledger would have written, where one can be read."""
+        self._is_wrong = False
+        """It can be read, and cannot have become what it is."""
 
     def heard(self, *, by_ledger: bool, at_work: bool) -> Manifest | None:
         """What the files are to be judged by. Raises OtherVersion, and StorageError where the ledger cannot
@@ -54,7 +55,7 @@ class Witnesses:
         if self._unusable:
             return self._without_manifest(lost)
         if lost is not None:
-            self._differ("ledger", _LEDGER, f"{lost}: no run can go on; {self._rebuilding} restores it")
+            self._differ("ledger", _LEDGER, f"{lost}: no run can go on; `{self._rebuilding}` restores it")
         if self._told is not None:
             self._success(self._told)
             self._foreign(self._told)
@@ -62,18 +63,17 @@ class Witnesses:
 
     def way_to_mend_files(self) -> str | None:
         """The commands that have damaged files fetched again; None where nothing tells what they held."""
-        repair = "`harvester run JOB.toml --repair` fetches partitions with damaged files again"
-        if self._picture is not None:
-            return repair
-        if self._unusable or not home_of(self._out).exists():
+        if self._picture is not None and not self._is_wrong:
+            return "`harvester run JOB.toml --repair` fetches partitions with damaged files again"
+        if self._unusable:
             return None
-        return f"`harvester rebuild-ledger {self._out} --repair`, then `harvester run JOB.toml`"
+        return f"`{self._rebuilding} --repair`, then `harvester run JOB.toml`, which fetches them again"
 
     # --- the manifest
 
     def _read(self) -> None:
         try:
-            self._told, standing = read_told(self._out)
+            told = read_told(self._out)
         except OtherVersion:
             raise
         except NoManifest as error:
@@ -81,8 +81,8 @@ class Witnesses:
         except StorageError as error:
             self._unusable, self._way_out = str(error), ""
         else:
-            self._unusable = _CHANGED if standing is Standing.CHANGED else ""
-            if standing is Standing.UNVOUCHED:
+            self._told, self._unusable = told.manifest, told.changed
+            if told.standing is Standing.UNVOUCHED:
                 self._verdict.notes.append("the manifest has no digest, as in earlier versions")
 
     def _while_at_work(self) -> Manifest | None:
@@ -129,7 +129,7 @@ class Witnesses:
 
     @property
     def _rebuilding(self) -> str:
-        return f"`harvester rebuild-ledger {self._out}`"
+        return f"harvester rebuild-ledger {self._out}{' --force' if self._is_wrong else ''}"
 
     def _hear_ledger(self) -> str | None:
         """Compares it with the manifest where both can be read; else says what is wrong with it."""
@@ -148,11 +148,11 @@ class Witnesses:
             return error.what
         except (KeyError, TypeError, ValueError) as error:
             self._unusable = f"what it tells cannot be understood: {error}"
+        self._is_wrong = any(one.is_wrong for one in found)
+        anew = f"`{self._rebuilding}` makes the ledger anew"
         for one in found:
-            force = f"{self._rebuilding[:-1]} --force` makes the ledger anew"
-            self._differ(
-                "ledger", one.subject, f"{one.detail}; {force if one.is_wrong else 'run the job again'}"
-            )
+            what = anew if one.is_wrong else "run the job again"
+            self._differ("ledger", one.subject, f"{one.detail}; {what}")
         return None
 
 

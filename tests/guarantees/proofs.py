@@ -129,6 +129,16 @@ PROOFS = (
         code=("tests/misfortune_sweep.py", "tests/misfortunes.py"),
     ),
     Proof(
+        name="damages",
+        promise="Whatever two of manifest, `_SUCCESS`, ledger and shards are damaged, it is named, and three "
+        "commands at most, those that the messages name, mend it",
+        how="pairs drawn by seed: each key of the manifest flipped, changed or removed, finished or not; the "
+        "ledger lost, older or flipped; what is advised is done, and compared with an undisturbed run",
+        command="scripts/damage-sweep",
+        told="{seeds} seeds, {ends}, {number wrong} wrong",
+        code=("tests/damages",),
+    ),
+    Proof(
         name="zones",
         promise="Windows and partitions tile every span in every zone",
         how="all jumps of all clocks of the tz database",

@@ -1,0 +1,1 @@
+"""Pairs of damages to an output, and whether what the commands advise mends them."""
