@@ -167,6 +167,18 @@ def a_span_between_milliseconds() -> None:
     changed_by("UPDATE spans SET end = end - 1024")
 
 
+def a_window_beyond_the_spans() -> None:
+    changed_by("UPDATE windows SET end = end + (1 << 40) WHERE start = (SELECT max(start) FROM windows)")
+
+
+def a_partition_of_no_calendar() -> None:
+    changed_by("UPDATE builds SET partition = '2024-01-71' WHERE partition = '2024-01-01'")
+
+
+def a_partition_of_another_day() -> None:
+    changed_by("UPDATE builds SET partition = '2024-01-03' WHERE partition = '2024-01-01'")
+
+
 def a_window_staged_in_nothing() -> None:
     changed_by("UPDATE windows SET staged = 999 WHERE start = (SELECT min(start) FROM windows)")
 
@@ -216,6 +228,9 @@ CASES: list[tuple[Callable[[], None], dict[str, int], str]] = [
             a_window_over_another,
             a_span_between_milliseconds,
             a_window_staged_in_nothing,
+            a_window_beyond_the_spans,
+            a_partition_of_no_calendar,
+            a_partition_of_another_day,
             *map(versioned, (-2, 0, 1, 3)),
         )
     ),

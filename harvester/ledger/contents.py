@@ -9,6 +9,7 @@ import json
 import math
 import sqlite3
 from collections.abc import Callable, Iterator
+from datetime import date
 from typing import Any, Final
 
 from harvester.ledger.states import MOST_US
@@ -67,9 +68,15 @@ _QUERIES: Final = {
     for column, rule in rules.items()
 } | {
     "windows": "SELECT EXISTS (SELECT 1 FROM (SELECT end, lead(start) OVER (ORDER BY start) AS next "
-    "FROM windows) WHERE end > next)"
+    "FROM windows) WHERE end > next)",
+    "windows or spans": "SELECT EXISTS (SELECT 1 FROM spans) AND EXISTS (SELECT 1 FROM windows WHERE NOT "
+    "EXISTS (SELECT 1 FROM spans WHERE spans.start <= windows.start AND windows.end <= spans.end))",
+    "shards or builds": "SELECT EXISTS (SELECT 1 FROM shards JOIN builds ON build = id "
+    "WHERE state = 'published' AND path NOT LIKE 'dt=' || partition || '/%')",
 }
-"""Each is true where something is odd; no two windows overlap."""
+"""Each is true where something is odd. No two windows overlap, none reaches out of the spans, and what is
+published lies in its partition's folder.
+"""
 _TEXTS: Final = [
     f"SELECT DISTINCT {column} FROM {table}"
     for table, rules in _RULES.items()
@@ -90,7 +97,16 @@ def odd_cell(db: sqlite3.Connection) -> str | None:
     for query in _TEXTS:
         for _ in db.execute(query):
             pass
-    return next(_odd_json(db), None)
+    return next(_odd_json(db), None) or next(_odd_partitions(db), None)
+
+
+def _odd_partitions(db: sqlite3.Connection) -> Iterator[str]:
+    for table in ("builds", "repairs"):
+        for (name,) in db.execute(f"SELECT DISTINCT partition FROM {table}"):
+            try:
+                date.fromisoformat(name if len(name) > len("2024-01") else f"{name}-01")
+            except ValueError:
+                yield f"{table}.partition"
 
 
 def _odd_json(db: sqlite3.Connection) -> Iterator[str]:

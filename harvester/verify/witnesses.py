@@ -157,8 +157,11 @@ class Witnesses:
 
 
 def _picture(ledger: Ledger) -> Manifest | None:
-    job = ledger.job()
-    if job is None:
+    """None where the job that the ledger tells of is none of ours."""
+    job = ledger.job() or {}
+    try:
+        return picture(
+            ledger, "month" if job["partition_by"] == "month" else "day", ZoneInfo(job["time_zone"])
+        )
+    except (KeyError, TypeError, ValueError):
         return None
-    by, time_zone = job.get("partition_by"), ZoneInfo(str(job.get("time_zone")))
-    return picture(ledger, "month" if by == "month" else "day", time_zone)
