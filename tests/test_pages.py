@@ -132,13 +132,13 @@ def test_a_short_page_is_no_end_where_longer_ones_have_come() -> None:
     assert read(FakeServer(evenly(1000)), limit=1000, served=served).records == 1000
     server = FakeServer(evenly(438), cap=437)
     assert read(server, limit=1000, served=served).records == 438
-    assert [ask.offset for ask in server.asks] == [0, 436, 437]
+    assert [ask.offset for ask in server.asks] == [0, 437, 435, 438, 436]
 
 
-def test_a_short_window_is_proven_by_one_more_request() -> None:
+def test_a_short_window_is_proven_by_two_more_requests() -> None:
     server = FakeServer(evenly(17))
     assert read(server, limit=100).records == 17
-    assert [ask.offset for ask in server.asks] == [0, 16]
+    assert [ask.offset for ask in server.asks] == [0, 17, 15]
 
 
 def test_an_empty_window_is_proven_by_its_only_page() -> None:
@@ -154,10 +154,10 @@ def test_an_empty_page_where_the_anchor_must_stand_is_no_end() -> None:
     assert list(read(server).rows) == rows
 
 
-def test_the_second_page_begins_with_the_last_record_of_the_first() -> None:
+def test_the_second_page_begins_with_the_last_records_of_the_first() -> None:
     server = FakeServer(evenly(25))
     read(server)
-    assert [ask.offset for ask in server.asks] == [0, 9, 18, 24]
+    assert [ask.offset for ask in server.asks] == [0, 8, 16, 25, 23]
 
 
 @given(count=st.integers(11, 60), at=st.integers(1, 6), victim=st.integers(0, 59), seed=st.integers(0, 9))

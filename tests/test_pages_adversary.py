@@ -1,9 +1,10 @@
 """pages against a server that does its worst: exact for all that stood still, or told; never silently short.
 
-A seed makes a server: a cap that differs by call, by range or by offset, ties, doubles, an order that is kept
-or not or turned round for single requests, offsets that are ignored or refused, filters by key that work or
-not, rows that are deleted and inserted between two calls. No page is cut to a single record: that cannot be
-told from a range with one record in it by any request.
+A seed makes a server: a cap that differs by call, by range, by offset or by the bytes of the records, ties,
+doubles, an order that is kept or not or turned round for single requests, offsets that are ignored or
+refused, filters by key that work or not, rows that are deleted and inserted between two calls. Where offsets
+are ignored or refused, no page is cut to a single record: that cannot be told from a range with one record in
+it by any request.
 """
 
 import os
@@ -11,7 +12,7 @@ import random
 import zlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 import anyio
@@ -51,6 +52,8 @@ class Adversary:
     """What a filter by key does; "never": a run does not use it. "nothing": no record passes it."""
     opposite: float
     """Which share of the requests is answered in the opposite order: the same ones always."""
+    limit: int = 1000
+    """What is asked for."""
     gone: set[Row] = field(default_factory=set)
     late: list[Row] = field(default_factory=list)
     calls: int = 0
@@ -72,10 +75,10 @@ class Adversary:
                 raise Rejected("no filter", status_code=400)
             inside = [row for row in inside if self._is_behind(row, ask.after)]
         offset = 0 if self.offsets == "ignored" else ask.offset
-        size = min(ask.limit, self._cap(ask))
         rows = self._ordered(inside, ask)
         if zlib.crc32(f"{ask}".encode()) % 1000 < 1000 * self.opposite:
             rows = rows[::-1]
+        size = min(ask.limit, self._cap(ask), self._fitting(rows[offset:]))
         return Page(rows=rows[offset : offset + size])
 
     def _is_behind(self, row: Row, key: str | int) -> bool:
@@ -84,7 +87,7 @@ class Adversary:
         return self.seeks == "ignored" or (self.seeks == "works" and str(row[1]) > str(key))
 
     def _cap(self, ask: Ask) -> int:
-        if self.cap == "none":
+        if self.cap in ("none", "bytes"):
             return 10**6
         subject = {
             "constant": "",
@@ -94,6 +97,13 @@ class Adversary:
         }[self.cap]
         drawn = zlib.crc32(f"{self.most}{subject}".encode())
         return self.least + drawn % (self.most - self.least + 1)
+
+    def _fitting(self, rows: list[Row]) -> int:
+        """How many go into an answer of so many bytes, one at least."""
+        if self.cap != "bytes":
+            return len(rows)
+        sizes = accumulate(1 + zlib.crc32(f"{row[1]} long".encode()) % self.most for row in rows)
+        return max(1, sum(size <= 3 * self.most // 2 for size in sizes))
 
     def _ordered(self, rows: list[Row], ask: Ask) -> list[Row]:
         if self.order == "ignored":
@@ -131,14 +141,16 @@ def adversary(seed: int) -> Adversary:
     rows = [record(rng) for _ in range(rng.choice([0, 1, 3, 9, 30, 90]))]
     offsets = rng.choice(["work", "work", "work", "ignored", "refused"])
     order = rng.choice(["kept", "kept", "ties by date", "ties", "ignored", "shuffled"])
-    cap = rng.choice(["none", "constant", "range", "offset", "call"])
+    cap = rng.choice(
+        ["none", "constant", "range", "offset", "call", *(["bytes"] if offsets == "work" else [])]
+    )
     for _ in range(rng.randrange(3)):
         at = NOON + rng.randrange(4 * 3600) * timedelta(seconds=1)
         rows += [record(rng, at) for _ in range(rng.randrange(12))]
     rows += rng.sample(rows, rng.choice([0, 0, 0, len(rows) // 8]))
     rng.shuffle(rows)
     steady = order in ("kept", "ignored")
-    least = rng.randrange(2, 9)
+    least = rng.randrange(1 if offsets == "work" else 2, 9)
     return Adversary(
         rng=rng,
         rows=rows,
@@ -152,20 +164,19 @@ def adversary(seed: int) -> Adversary:
         includes_ends=rng.random() < 0.7,
         seeks=rng.choice(["never", "works", "works", "ignored", "refused", "nothing", "$gte"]),
         opposite=rng.choice([0.0, 0.0, 0.1, 0.3]),
+        limit=rng.choice([8, 12, 25, 1000]),
     )
 
 
 @pytest.mark.parametrize("by_time", [True, False], ids=["by time", "by offset"])
 def test_never_silently_short(by_time: bool) -> None:
     for seed in range(SEEDS):
-        anyio.run(story, seed, by_time)
+        anyio.run(story, seed, by_time, adversary(seed))
 
 
-async def story(seed: int, by_time: bool) -> None:
-    server = adversary(seed)
+async def story(seed: int, by_time: bool, server: Adversary) -> None:
     truth = set(server.rows)
-    limit = server.rng.choice([8, 12, 25, 1000])
-    served = Served(limit=limit, seeks=server.seeks != "never")
+    served = Served(limit=server.limit, seeks=server.seeks != "never")
     pages = Pages(server, dialect=DIALECT, served=served, emit=events.nobody)
     stretches = Stretches(server, pages, dialect=DIALECT, served=served, emit=events.nobody)
     sheaf = Sheaf(
@@ -182,7 +193,8 @@ async def story(seed: int, by_time: bool) -> None:
         if not by_time:
             raise Unsorted
         beyond = timedelta(minutes=server.rng.choice([0, 20]))
-        await stretches.read(LOT, sheaf, cuts=CUTS, beyond=beyond)
+        horizon = LOT.end + timedelta(days=server.rng.choice([0, 1]))
+        await stretches.read(LOT, sheaf, cuts=CUTS, beyond=beyond, horizon=horizon)
         told = await sheaf.batches()
     except Unsorted:
         told = [await walked(pages, window) for window in WINDOWS]

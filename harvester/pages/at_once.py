@@ -6,11 +6,13 @@ page to another size may cut both halves to just what the whole page holds, so t
 same range, a little wider each time, has to bring as much on each of `TRIALS` requests. It is done for pages
 larger than those it was done for before, so that a run pays for it a few times.
 
-Where the size changes, halves prove nothing, and only what nobody can cut does: no item at all, or one.
+Where the size changes, halves prove nothing, and only what nobody can cut does: no item at all. One record is
+whole where there is none before it, none behind it, and the same one in another order.
 """
 
 from collections import Counter
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 from harvester.dialects import Ask, Dialect, Key, Page, Row
@@ -45,8 +47,10 @@ class AtOnce:
         if any(self._is_beside(row, part) for row in page.rows):
             return asked, False  # the range is ignored as well
         is_full = items >= served.limit or items in (served.caps or ())
-        if items == 0 or (len(page.rows) == items == 1 < served.whole_page and not is_full):
+        if items == 0:
             return asked, True
+        if len(page.rows) == items == 1 < served.whole_page and not is_full:
+            return await self._alone(part, page.rows[0], asked)
         if is_full or served.is_cap_moving:
             return asked, False
         if items > served.steady:
@@ -62,6 +66,25 @@ class AtOnce:
         await turn.add(again.rows, again.rejects)
         is_cut = len(served.caps or ()) > 1 or items >= served.whole_page
         return asked + 1, not is_cut and {row[1] for row in again.rows} == whole
+
+    async def _alone(self, part: Window, row: Row, asked: int) -> tuple[int, bool]:
+        """Whether a record is all there is: where nothing is before it and nothing behind it, and where it
+        comes in another order too. A page may have been cut to it.
+        """
+        if self._dialect.membership != "date":
+            return asked, True
+        around = self._widen + _CUT
+        rest = ((part.start - self._widen, row[0] - around), (row[0] + around, part.end + self._widen))
+        for start, end in rest:
+            if start < end:
+                ask = Ask(start=start, end=end, limit=self._served.limit, offset=0, order_by=None)
+                page = await self._asking.page(partial(_this, ask), part, asked)
+                asked += 1
+                if _items(page):
+                    return asked, False
+        order = self._dialect.date_field if "order_by" in self._dialect.places else None
+        again = await self._page(part, asked, order_by=order)
+        return asked + 1, [one[1] for one in again.rows] == [row[1]]
 
     def _is_beside(self, row: Row, part: Window) -> bool:
         """Whether a record lies outside of what was asked for, whichever way ends are cut to seconds."""
@@ -122,6 +145,10 @@ class AtOnce:
         self, part: Window, asked: int, *, wider: timedelta = timedelta(0), order_by: str | None = None
     ) -> Page:
         return await self._asking.page(lambda: self._ask(part, wider=wider, order_by=order_by), part, asked)
+
+
+def _this(ask: Ask) -> Ask:
+    return ask
 
 
 def _items(page: Page) -> int:

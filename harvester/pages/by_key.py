@@ -83,7 +83,7 @@ class ByKey:
                     return asked, False
                 continue
             if known.bound is not None and len(keys) == 1:
-                return asked, True
+                return asked + 1, await self._is_nothing_behind(keys[0], part, asked)
             if len(set(keys)) < LEAST_PROOF:
                 more, is_whole = await self._finish(part, turn, known.bound, page, asked)
                 return asked + more, is_whole
@@ -142,7 +142,14 @@ class ByKey:
         if len(different) < 2 or is_cut or not self._shows_order(page.rows):
             return more, False
         last = await self._asking.page(self._walk(part, _bound(different[-2])).ask, part, asked + more)
-        return more + 1, [row[1] for row in last.rows] == different[-1:]
+        if [row[1] for row in last.rows] != different[-1:]:
+            return more + 1, False
+        return more + 2, await self._is_nothing_behind(different[-1], part, asked + more + 1)
+
+    async def _is_nothing_behind(self, key: Key, part: Window, asked: int) -> bool:
+        """A page with nothing but the key may have been cut there."""
+        page = await self._asking.page(self._walk(part, _bound(key)).ask, part, asked)
+        return not page.rows and not page.rejects
 
 
 class _Known:

@@ -4,14 +4,13 @@ The server gives no total and no next link, so the end of a window has to be pro
 
 * The walk asks wider than the window on both sides, so inclusive, exclusive or second-cut ends make no
   difference.
-* Each page after the first begins with the last record of the one before (the anchor). Where that record
-  does not stand there, rows moved underneath: the window is read again, and if that goes on, it is cut into
-  halves.
-* A short page is no end, for a server may cap pages without a word, and differently each time. The end is an
-  empty page, or one that holds nothing but the anchor.
+* Each page after the first begins with the last records of the one before (overlap.py). Where they do not
+  stand there, rows moved underneath: the window is read again, and if that goes on, it is cut into halves.
+* A short page is no end, for a server may cut pages without a word, and differently each time. The end is an
+  empty page.
 * Where the server can be asked for what lies behind a key, pages go on there and not at an offset
   (by_key.py).
-* Where offsets are ignored or refused, halves take the place of the anchor (at_once.py).
+* Where offsets are ignored or refused, halves take the place of the overlap (at_once.py).
 
 `Walk` decides and does no I/O: it says what to ask next and takes the page. `Pages` is the loop around it,
 and stretches.py the one for stretches that are read by time.
@@ -39,10 +38,10 @@ ties that change their order between calls move them on every reading.
 """
 FLOOR_S: Final = 1.0
 """Windows are not halved below this, since every request is wider than its window by about as much."""
-UNION_WALKS: Final = 42
-"""How often rows that never keep still are walked through until the union is whole: with ties in random
-order over two pages each walk misses a record with probability 1/4, so 40 walks leave one chance in 10^24.
-Two rows have to come the same way 41 times.
+UNION_WALKS: Final = 84
+"""How often rows that never keep still are walked through until the union is whole, twice over: with ties in
+random order over two pages each walk misses a record with probability 1/4, so 40 walks leave one chance in
+10^24. Two rows have to come the same way 41 times.
 """
 SAME_PAGES: Final = 12
 """How often a page of a few rows has to come again for another offset before the server counts as one that
@@ -121,7 +120,7 @@ class Pages:
                 verdict, pages = await self._walk(walk, part, turn)
             except DeepRefused as refused:
                 asked += refused.asked
-                if refused.asked > 2:
+                if refused.is_deep:
                     raise Split(asked, refused.reason) from None
                 return asked + await self._read_at_once(part, turn, refused.reason)
             asked += pages
@@ -152,19 +151,20 @@ class Pages:
 
     async def _walk(self, walk: Walk, part: Window, turn: Turn) -> tuple[Verdict, int]:
         turn.begin(part)
-        asked, recall_at = 0, _FIRST_RECALL
+        asked, recall_at, is_deep = 0, _FIRST_RECALL, False
         while True:
             try:
                 page = await self._asking.page(walk.ask, part, asked)
             except Split as split:
                 if asked:
-                    raise DeepRefused(split.asked, split.reason) from None
+                    raise DeepRefused(split.asked, split.reason, is_deep=is_deep) from None
                 raise
             except (ServerFailed, TimedOut) as error:
                 if asked:
-                    raise DeepRefused(asked + 1, error) from error
+                    raise DeepRefused(asked + 1, error, is_deep=is_deep) from error
                 raise
             asked += 1
+            is_deep = is_deep or walk.offset > 0
             if self._dialect.paging == "none":
                 await turn.add(page.rows, page.rejects)
                 return Verdict.END, asked
@@ -209,14 +209,16 @@ class Pages:
 
     async def _unite(self, part: Window, turn: Turn) -> int:
         """The last resort for ties in random order: walk, whatever moves, until nothing new comes and the
-        union is as large as the count; or until walks bring the same in pages of different sizes, where the
-        source holds records twice: pages of one size may leave out the same each time.
+        union is as large as the count, twice over: a record that has left since it came stands in the union
+        for one that has not come, but not in two of them. Or until walks bring the same in pages of different
+        sizes, where the source holds records twice: pages of one size may leave out the same each time.
         """
         turn.begin(part)
         union: set[int] = set()
+        first: set[int] | None = None
         asked, largest = 0, self._served.limit
         passes = Passes()
-        for _ in range(UNION_WALKS):
+        for number in range(1, UNION_WALKS + 1):
             position, before, size, largest = 0, len(union), largest, 0
             pages, recall_at = 0, _FIRST_RECALL
             way: dict[int, None] = {}
@@ -242,10 +244,13 @@ class Pages:
                         raise _no_end(part, pages)
                     known = partial(_is_any_of, union)
                     asked += await self._recall(walk.at(position // 2), known, part, asked)
-            largest = largest or self._served.limit
             agreed = passes.prove(hash(tuple(way)), len(way))
             if len(union) == before and (len(union) >= position or agreed):
-                return asked
+                if agreed or union == first:
+                    return asked
+                first, union = union, set()
+            # Where pages hold one record, another size is another request all the same.
+            largest = largest or max(1, self._served.limit - number)
         raise Moved(
             f"{named(part)}: rows changed their order on each of {UNION_WALKS} readings; run again later"
         )
@@ -253,6 +258,11 @@ class Pages:
 
 class DeepRefused(Split):
     """The first page came, one behind it is refused or comes too late."""
+
+    def __init__(self, asked: int, reason: SourceError, *, is_deep: bool) -> None:
+        """`is_deep`: others from behind the first one came."""
+        super().__init__(asked, reason)
+        self.is_deep = is_deep
 
 
 class Endless(Split):

@@ -8,12 +8,13 @@ be proven:
 
 * by an empty page: there is nothing in its range;
 * by a record from behind the end: the last requests reach a little further, so that there mostly is one;
-* else by the last record of the page before (the anchor), asked for by its offset, with nothing behind it.
+* else by an empty answer from behind the last record, by offset, and the end of the page before (the overlap)
+  in its place once more.
 
 It holds where the server keeps the order that it is asked for, which is proven before the first page is built
 upon (`proves_order`): rows that come in order by chance, with a straggler behind them, would lose that
 straggler. As long as rows were too few to prove it, a page is the whole of its range where nothing stands
-behind its anchor.
+behind its last row.
 """
 
 from collections.abc import Sequence
@@ -23,12 +24,16 @@ from enum import Enum
 from typing import Final
 
 from harvester.dialects import Ask, Key, Page, Row
+from harvester.pages.overlap import RECENT, begins_with, overlap_of
 from harvester.pages.served import Served
 from harvester.windows import Span
 
 LEAST_PROOF = 8
 """Rows in a page from which its order is judged: eight stand in order by chance once in 40,000 times."""
 _CUT: Final = timedelta(seconds=1)
+FAR: Final = timedelta(days=3)
+"""Over a weekend."""
+_FAR_ROWS: Final = 64
 
 
 class Step(Enum):
@@ -40,6 +45,19 @@ class Step(Enum):
     """What stands at this instant, or in the second around it, cannot be told by time: it has to be walked by
     offset."""
     UNSORTED = "unsorted"
+
+
+class _Look(Enum):
+    """What the next request asks for."""
+
+    BY_TIME = "by time"
+    FAR = "far"
+    """What came last and far over the end, for a record from behind it: by offset it takes two requests."""
+    OVERLAP = "overlap"
+    BEHIND = "behind"
+    """What stands behind the overlap, where a page with nothing else may have been cut."""
+    AGAIN = "again"
+    """The overlap, in front of what stood behind it."""
 
 
 class Seek:
@@ -55,8 +73,11 @@ class Seek:
         order_by: str,
         cuts: Sequence[datetime] = (),
         beyond: timedelta = timedelta(0),
+        horizon: datetime | None = None,
     ) -> None:
+        """`horizon`: no request need reach further to find a record that proves the end."""
         self._widen = widen
+        self._horizon = horizon or stretch.end
         self._beyond = max(widen, beyond)
         self._served = served
         self._order_by = order_by
@@ -72,15 +93,25 @@ class Seek:
         self._items = 0
         """Of the page before."""
         self._asked: Ask
+        self._far: Ask
+        self._near: Page
+        """What came before it was looked far over the end."""
         self._reached_to = stretch.start
         """How far the page before was to reach."""
-        self._offset = 0
-        """Where the next request asks by offset for the anchor and what stands behind it; 0: it asks by time.
-        """
-        self._anchor: Key | None = None
-        """None where the page before held but one record: it is asked for what stands behind that."""
+        self._look = _Look.BY_TIME
+        self._last = 0
+        """At which offset the last row of the page before stands."""
+        self._overlap: list[Key] = []
+        """What the page that is asked for by offset has to begin with."""
+        self._is_strict = False
+        self._recent: list[Row] = []
+        """What came last by offset."""
+        self._aside = Page(rows=[])
+        """What stands behind it, until it has been seen once more."""
         self._alone_at: datetime | None = None
         """Where the page asked for by time held records of one instant only, which show no order."""
+        self._is_alone = False
+        """Whether it was one record."""
         self._before: list[Key] = []
         """Keys of the page before."""
         self._listed: set[Key] = set()
@@ -97,11 +128,18 @@ class Seek:
 
     @property
     def is_by_offset(self) -> bool:
-        return self._offset > 0
+        return self._look is not _Look.BY_TIME
 
     def ask(self) -> Ask:
-        if self._offset:
-            return replace(self._asked, limit=self._served.limit, offset=self._offset)
+        if self._look is _Look.FAR:
+            limit = min(self._served.limit, _FAR_ROWS)
+            start = self.position - self._widen
+            self._far = replace(self._asked, start=start, end=min(self._horizon, self.end + FAR), limit=limit)
+            return self._far
+        if self._look is not _Look.BY_TIME:
+            is_behind = self._look is _Look.BEHIND
+            offset = self._last + 1 - (0 if is_behind else len(self._overlap))
+            return replace(self._asked, limit=self._served.limit, offset=offset)
         self._asked = Ask(
             start=self.position - self._widen,
             end=self.until + (self._widen if self._is_careful or self.until < self.end else self._beyond),
@@ -117,7 +155,10 @@ class Seek:
 
     def take(self, page: Page) -> tuple[Step, list[Row]]:
         """The step, and the rows that are new; rows beyond the stretch are among them."""
-        if self._offset:
+        is_far = self._look is _Look.FAR
+        if is_far:
+            self._look, self._asked = _Look.BY_TIME, self._far
+        if self._look is not _Look.BY_TIME:
             return self._take_by_offset(page)
         rows, items = page.rows, len(page.rows) + len(page.rejects)
         if not rows:
@@ -131,7 +172,7 @@ class Seek:
         if self._edge and self._widen and self._edge_keys.isdisjoint(row[1] for row in rows):
             return Step.STUCK, []  # the records of `position` must stand there: moved, or another order
         is_shown = bool(self._edge) or rows[0][0] < rows[-1][0]
-        self._alone_at = None if is_shown else rows[-1][0]
+        self._alone_at, self._is_alone = None if is_shown else rows[-1][0], items == 1
         if not is_shown and self._reaches_further(rows[-1][0]):
             return Step.MORE, []
         fresh = [
@@ -140,8 +181,10 @@ class Seek:
             if row[0] > self.position or (row[0] == self.position and (row[1], row[2]) not in self._edge)
         ]
         self._note(items, fresh)
+        if is_far:
+            self._items = 0  # it was asked for fewer
         if not is_shown:
-            return self._look_behind(page), fresh
+            return self._look_on(page, is_far=is_far), fresh
         if rows[-1][0] >= self.until:
             return self._pass(rows), fresh
         is_cut = items >= self._served.limit
@@ -156,7 +199,14 @@ class Seek:
             return Step.MORE, fresh
         if items == 1 and not fresh and self._served.offset_ignored:
             return self._prove(), fresh  # nobody cuts pages to one
-        return self._look_behind(page), fresh
+        return self._look_on(page, is_far=is_far), fresh
+
+    def _look_on(self, page: Page, *, is_far: bool) -> Step:
+        """At the end of the stretch, where no record from behind it came."""
+        if is_far or self._is_careful or self.until < self.end or self._horizon - self.end <= self._beyond:
+            return self._look_behind(page, page.rows)
+        self._near, self._look = page, _Look.FAR
+        return Step.MORE
 
     def _reaches_further(self, at: datetime) -> bool:
         """A first page whose records share one instant shows no order: it may be the end of the range, turned
@@ -181,39 +231,53 @@ class Seek:
         self._note(items, page.rows)
         if items >= self._served.limit or page.rejects:
             return Step.UNSORTED, []
-        return self._look_behind(page), page.rows
+        return self._look_behind(page, page.rows), page.rows
 
     def _take_by_offset(self, page: Page) -> tuple[Step, list[Row]]:
-        """Nothing but the anchor, or what the page before left out.
+        """Nothing but the overlap and nothing behind it, or what the page before left out.
 
         Doubles, and ties in another order, show as rows that were listed before.
         """
         rows = page.rows
-        if not rows and not page.rejects and self._anchor is None:
-            return self._prove(), []
-        if page.rejects or not rows or rows[0][1] != self._anchor:
+        if self._look is _Look.BEHIND:
+            if len(rows) > 1 and [row[1] for row in rows] == self._before:
+                self._served.offset_ignored = True
+                return self.distrust_offset(), []
+            self._look, self._aside = _Look.AGAIN, page
+            return Step.MORE, []
+        if page.rejects or not begins_with(rows, self._overlap, is_strict=self._is_strict):
             is_repeated = [row[1] for row in rows] == self._before
             self._served.offset_ignored |= len(rows) > 1 and is_repeated
             if not is_repeated:
                 self._alone_at = None
             return self.distrust_offset(), []
-        fresh = rows[1:]
-        if not fresh:
-            return self._prove(), []
+        first = self._last + 1 - len(self._overlap)
+        fresh = rows[len(self._overlap) :]
+        if self._look is _Look.AGAIN:
+            first, fresh = self._last + 1, self._aside.rows
+            rows = [*rows[: len(self._overlap)], *fresh]
+            if self._aside.rejects:
+                return self.distrust_offset(), []
+            if not fresh:
+                return self._prove(), []
+        elif not fresh:
+            self._look = _Look.BEHIND
+            return Step.MORE, []
         if not self._served.order_kept or not _ascends([row[0] for row in rows]):
             return Step.UNSORTED, []
         if any(row[1] in self._listed for row in fresh):
             return self.distrust_offset(), []
         self._note(len(rows), fresh)
+        page = Page(rows=rows if first <= self._last else fresh)
         if not self._edge and rows[0][0] == rows[-1][0]:
-            return self._look_behind(page), fresh  # still one instant, and no order to be seen
+            return self._look_behind(page, fresh, first), fresh  # still one instant, and no order to be seen
         if rows[-1][0] >= self.until:
             return self._pass(rows), fresh
         moved = rows[-1][0] > self.position
         self._advance(rows)
         if not moved:
-            return self._look_behind(page), fresh
-        self._offset = 0
+            return self._look_behind(page, fresh, first), fresh
+        self._look = _Look.BY_TIME
         return Step.MORE, fresh
 
     def distrust_offset(self) -> Step:
@@ -222,11 +286,14 @@ class Seek:
         Of one instant that shows no order what lies before it comes first, lest all of that be walked second
         by second; and nobody cuts pages to one record.
         """
-        self._offset = 0
+        if self._look is _Look.FAR:
+            self._look = _Look.BY_TIME
+            return self._look_behind(self._near, self._near.rows)
+        self._look = _Look.BY_TIME
         if not self._served.order_kept:
             return Step.UNSORTED
         if self._alone_at is not None:
-            if self._items == 1:
+            if self._is_alone:
                 return self._prove()
             before = self._alone_at - 2 * self._widen
             if before > self.position:
@@ -234,17 +301,23 @@ class Seek:
                 return Step.MORE
         return Step.MORE if self._asked.start < self.position - self._widen else Step.STUCK
 
-    def _look_behind(self, page: Page) -> Step:
-        """Asks for the anchor by its offset with the next request."""
+    def _look_behind(self, page: Page, fresh: list[Row], first: int = 0) -> Step:
+        """Asks by offset for the end of the page and what stands behind it with the next request; `first` is
+        the offset of the page, `fresh` what follows what came by offset so far."""
         if self._served.offset_ignored:
             return self.distrust_offset()
-        items = len(page.rows) + len(page.rejects)
-        if not self._offset:
-            self._listed = set()
-        self._before = [row[1] for row in page.rows]
+        rows, items = page.rows, len(page.rows) + len(page.rejects)
+        if self._look is _Look.BY_TIME:
+            self._listed, self._recent = set(), []
+        self._before = [row[1] for row in rows]
         self._listed.update(self._before)
-        self._anchor = page.rows[-1][1] if items > 1 else None
-        self._offset += max(1, items - 1)
+        self._last = first + items - 1
+        self._recent = [*self._recent, *fresh][-max(RECENT, len(fresh)) :]
+        wanted, is_held = overlap_of(self._recent)
+        self._overlap, self._is_strict = [row[1] for row in self._recent[-wanted:]], not is_held
+        # A single record would come again. And while no page was cut, this may well be the end.
+        is_short = items == 1 or (items < self._served.limit and not self._served.caps)
+        self._look = _Look.BEHIND if is_short else _Look.OVERLAP
         return Step.MORE
 
     def _note(self, items: int, fresh: list[Row]) -> None:
@@ -264,7 +337,7 @@ class Seek:
 
     def _pass(self, rows: list[Row]) -> Step:
         """A record from behind the reach has come, so all before it."""
-        self._offset = 0
+        self._look = _Look.BY_TIME
         if self.until >= self.end:
             self.position = self.end
             return Step.END
@@ -293,7 +366,7 @@ class Seek:
         """Goes on from here: what lies before has come."""
         self.position = position
         self._edge = set()
-        self._offset = self._items = 0
+        self._look, self._items = _Look.BY_TIME, 0
         if self.until <= position:
             self._reach_on(position)
 
@@ -309,7 +382,7 @@ class Seek:
     def trim(self, end: datetime) -> None:
         """Gives the rest of the stretch back; never what has come already."""
         self.end = self.until = max(end, self.position)
-        self._offset = 0
+        self._look = _Look.BY_TIME
 
     def stop(self) -> None:
         """Gives back the windows of the stretch of which nothing has come."""
@@ -320,7 +393,7 @@ class Seek:
     def halve(self, floor: timedelta) -> bool:
         """Reaches half as far with the next request, or to the end of the window under way where it reached
         over that; whether it was longer than `floor`."""
-        self._offset = 0
+        self._look = _Look.BY_TIME
         self._is_careful = True
         cut = next((cut for cut in self._cuts if cut > self.position), self.end)
         if cut < self.until:

@@ -75,14 +75,15 @@ class Stretches:
         *,
         cuts: Sequence[datetime] = (),
         beyond: timedelta = timedelta(0),
+        horizon: datetime | None = None,
         on_page: Callable[[Seek], None] = lambda seeking: None,
     ) -> int:
         """Hands every record of the stretch to `turn`, by time; returns the number of pages asked for.
 
         `cuts` are the ends of the windows in it, `beyond` is how far a request may reach over its end for a
-        record that proves it. `on_page` may trim the stretch after a page. What fails on every try is
-        narrowed down and given up, the rest goes on. Raises Unsorted, with nothing built upon, where the
-        server does not keep an order.
+        record that proves it; where none comes, one may reach on, but not over `horizon`. `on_page` may trim
+        the stretch after a page. What fails on every try is narrowed down and given up, the rest goes on.
+        Raises Unsorted, with nothing built upon, where the server does not keep an order.
         """
         seeking = Seek(
             stretch,
@@ -91,6 +92,7 @@ class Stretches:
             order_by=self._dialect.date_field or "",
             cuts=cuts,
             beyond=beyond,
+            horizon=horizon,
         )
         asked = refused = still = 0
         at = seeking.position

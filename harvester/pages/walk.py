@@ -1,13 +1,13 @@
 """One pass over one window by offset. Pure: it says what to ask next and judges the page that comes.
 
-Each page after the first begins with the last record of the one before, the anchor. Where that record does
-not stand there, rows moved underneath and the pass is worth nothing. So the rows of a pass are those of
+Each page after the first begins with the last records of the one before, the overlap. Where they do not
+stand there, rows moved underneath and the pass is worth nothing. So the rows of a pass are those of
 neighbouring positions from the first to the last; if no record stands among them twice, each position was
 another record, and all have come, whatever the order did between two pages. A record that one answer holds
 twice stands at two positions and hides none. Where one stands twice otherwise, either the source holds it
 twice, or another one slipped away in its place: a second pass that goes the same way tells, and both halves
-where the rows came in no order (`Verdict.DOUBLED`). The end is an empty page where nothing has come, or a
-page with nothing but the anchor: a short page may have been cut.
+where the rows came in no order (`Verdict.DOUBLED`). The end is an empty page, with the overlap in front of
+it before and after: any other may have been cut.
 """
 
 from array import array
@@ -20,6 +20,7 @@ from math import lgamma, log
 from typing import Final
 
 from harvester.dialects import Ask, Key, Page, Row
+from harvester.pages.overlap import RECENT, begins_with, overlap_of
 from harvester.pages.served import Served
 from harvester.windows import Window
 
@@ -103,20 +104,31 @@ class Walk:
         self._end = window.end + widen
         self._served = served
         self._position = 0
-        """Where the next page begins: at the anchor, as far as is known."""
-        self._anchor: Key | None = None
+        """Where the last row of the page before stands, as far as is known; where there is no overlap, the
+        position behind it."""
+        self._overlap: list[Key] = []
+        """What the next page has to begin with: the last row of the page before, and where it is told by
+        ties alone from those that follow, more of them."""
+        self._is_strict = False
+        self._is_behind = False
+        """Whether the next page is asked for from behind the overlap on."""
+        self._aside: Page | None = None
+        """That page, until the overlap has been seen once more in front of it."""
         self._before: frozenset[Key] = frozenset()
         """Keys of the page before."""
         self._listed: list[Key] = []
         """The same, in their order."""
         self._slack = 0
-        """Rows that may stand before the anchor: doubles and rejects of the page before blur its position."""
+        """Rows that may stand before it: doubles and rejects of the page before blur its position."""
+        self._last: Row | None = None
+        self._recent: list[Row] = []
+        """The last ones of those that follow each other."""
         self._items = 0
         """Of the page before."""
         self._rejects: set[bytes] = set()
         self._is_begun = False
         self._is_blind = False
-        """Whether rows may have moved unseen, since two pages do not overlap."""
+        """Whether rows may have moved unseen, since two pages do not overlap, or in ties alone."""
         self._hashes = array("q")
         """One for each position of the pass, but for doubles inside one answer."""
         self._copies: dict[Key, int] = {}
@@ -155,12 +167,19 @@ class Walk:
     def signature(self) -> int:
         return hash(self._hashes.tobytes())
 
+    @property
+    def offset(self) -> int:
+        """Where the next page begins."""
+        if self._is_behind:
+            return self._position + 1
+        return self._position - max(0, len(self._overlap) - 1)
+
     def ask(self) -> Ask:
         return Ask(
             start=self._start,
             end=self._end,
             limit=self._served.limit if self._most is None else min(self._most, self._served.limit),
-            offset=self._position,
+            offset=self.offset,
             order_by=self._order_by,
             after=self._after,
         )
@@ -175,32 +194,66 @@ class Walk:
         return lambda: replace(self.ask(), offset=position)
 
     def take(self, page: Page) -> tuple[Verdict, list[Row]]:
-        """The verdict, and the rows that are new (the anchor and what stands before it are not)."""
+        """The verdict, and the rows that are new (the overlap and what stands before it are not)."""
         rows = page.rows
         items = len(rows) + len(page.rejects)
-        if self._anchor is None:
+        if self._is_behind:
+            return self._take_behind(page, items)
+        if not self._overlap:
             if items == 0:
                 return self._ended(), []
             if not rows and self._rejects.issuperset(one.raw for one in page.rejects):
                 return self._ended(), []  # the server adds them to every page
             self._is_blind = self._is_blind or self._is_begun
+            self._recent = []
             self._is_begun = True
             return self._go_on(page, rows, 0)
         if items == 0:
-            return Verdict.MOVED, []  # where the anchor must stand, nothing stands
-        place = next((i for i, row in enumerate(rows[: self._slack + 1]) if row[1] == self._anchor), -1)
+            return Verdict.MOVED, []  # where the overlap must stand, nothing stands
+        places = (
+            place
+            for place in range(self._slack + 1)
+            if begins_with(rows[place:], self._overlap, is_strict=self._is_strict)
+        )
+        place = next(places, -1)
+        if place < 0 and 0 < items == len(rows) < len(self._overlap) and self._is_cut_short(rows):
+            self._overlap, self._is_strict, self._is_blind = self._overlap[-1:], True, True
+            return Verdict.MORE, []
         if place < 0:
             self.repeats = int(bool(rows) and [row[1] for row in rows] == self._listed)
             return (Verdict.REPEATED if self.repeats else Verdict.MOVED), []
         if any(row[1] not in self._before for row in rows[:place]):
             return Verdict.MOVED, []
-        return self._go_on(page, rows[place + 1 :], place + 1)
+        if self._aside is not None:
+            page, self._aside = self._aside, None
+            if not page.rows and not page.rejects:
+                return self._ended(), []
+            self._position, self._overlap = self._position + 1, []
+            return self._go_on(page, page.rows, 0)
+        first = place + len(self._overlap)
+        return self._go_on(page, rows[first:], first)
+
+    def _is_cut_short(self, rows: list[Row]) -> bool:
+        """Whether the page may hold too few rows for the overlap."""
+        return rows[0][1] == self._overlap[0] and {row[1] for row in rows} <= set(self._overlap)
+
+    def _take_behind(self, page: Page, items: int) -> tuple[Verdict, list[Row]]:
+        """An answer with nothing but the overlap is no end: it may have been cut there. It is the end where
+        nothing stands behind it. What does stand there, or nothing, is taken when the overlap has been seen
+        in front of it before and after.
+        """
+        self._is_behind = False
+        if len(page.rows) > 1 and [row[1] for row in page.rows] == self._listed:
+            self.repeats = 1
+            return Verdict.REPEATED, []
+        self._aside = page
+        return Verdict.MORE, []
 
     def _go_on(self, page: Page, fresh: list[Row], first: int) -> tuple[Verdict, list[Row]]:
         """`fresh` are the page's rows from index `first` on."""
         items = len(page.rows) + len(page.rejects)
-        here: set[Key] = set() if self._anchor is None else {self._anchor}
-        last, new = self._anchor, 0
+        here: set[Key] = set(self._overlap)
+        last, new = self._overlap[-1] if self._overlap else None, 0
         for row in fresh:
             key = row[1]
             if key in here:
@@ -215,25 +268,34 @@ class Walk:
         self._items = items
         self.is_inside = self.is_inside or any(self._window.contains(row[0]) for row in fresh)
         self._rejects |= {one.raw for one in page.rejects}
-        if items == first == 1:
-            return self._ended(), []
+        if items == first == len(self._overlap) > 0:
+            self._is_behind = True
+            return Verdict.MORE, []
         keys = frozenset(row[1] for row in page.rows)
         if len(keys) < len(page.rows):
             for key, times in Counter(row[1] for row in page.rows).items():
                 if times > 1:
                     self._copies[key] = max(times - 1, self._copies.get(key, 0))
-        if len(keys) > 1 and not self._is_broken:
-            orders = (_KEY, _TIME_AND_KEY) if self._columns is None else (self._columns,)
-            self._columns = next((order for order in orders if _ascends(page.rows, order)), None)
-            self._is_broken = self._columns is None
+        # From a page that was asked for from behind the overlap on, it has to go on from there.
+        in_a_row = page.rows if first or self._last is None else [self._last, *page.rows]
+        if len({row[1] for row in in_a_row}) > 1:
+            self._judge_order(in_a_row)
+        self._last = page.rows[-1] if page.rows else None
         if new == 0 or (len(keys) == 1 < items and not page.rejects):
             self._step_over(page, items)
-        elif len(keys) == 1:
-            # Pages of one record cannot overlap: from the anchor on, the same page would come again.
-            self._position, self._anchor, self._slack = self._position + 1 + len(page.rejects), None, 0
+        elif len(keys) == 1 and page.rejects:
+            self._position, self._overlap, self._slack = self._position + 1 + len(page.rejects), [], 0
         else:
-            self._position += max(first - 1, 0) + new - (first == 0)
-            self._anchor, self._slack = last, len(page.rejects) + len(fresh) - new
+            assert last is not None
+            self._position += new + (first - len(self._overlap) if self._overlap else -1)
+            self._slack = len(page.rejects) + len(fresh) - new
+            self._overlap, self._is_strict = [last], True
+            # A single record would come again. And while no page was cut, this may well be the end.
+            self._is_behind = items == 1 or (items < self._served.limit and not self._served.caps)
+            if not self._slack and len(keys) == len(page.rows):
+                self._look_further_back(fresh, len(page.rows))
+            else:
+                self._recent = []
         self._before = keys
         self._listed = [row[1] for row in page.rows]
         self._stale = self._stale + 1 if page.rows and not new else 0
@@ -241,6 +303,12 @@ class Walk:
             self.repeats = MOST_DOUBLES
             return Verdict.REPEATED, fresh
         return Verdict.MORE, fresh
+
+    def _judge_order(self, rows: list[Row]) -> None:
+        if not self._is_broken:
+            orders = (_KEY, _TIME_AND_KEY) if self._columns is None else (self._columns,)
+            self._columns = next((order for order in orders if _ascends(rows, order)), None)
+            self._is_broken = self._columns is None
 
     def _is_round_and_round(self, items: int) -> bool:
         """Whether so few records would have to stand at so many positions that the walk will never end: the
@@ -261,19 +329,31 @@ class Walk:
 
     def _step_over(self, page: Page, items: int) -> None:
         """A whole page of doubles or rejects proves nothing, and asking from its anchor would bring it
-        again.
+        again. One record alone shows no order, so it may as well come from another end.
         """
+        self._is_broken |= items == 1
         if page.rows and items > 1 and not page.rejects:
             self._position += items - 1
-            self._anchor, self._slack = page.rows[-1][1], len(page.rejects)
+            self._overlap, self._is_strict, self._slack = [page.rows[-1][1]], True, len(page.rejects)
         else:
-            self._position, self._anchor, self._slack = self._position + items, None, 0
+            self._position, self._overlap, self._slack = self._position + items, [], 0
+
+    def _look_further_back(self, fresh: list[Row], there: int) -> None:
+        """Where one row is too little, and more do not take up too much of the page, of so many rows."""
+        self._recent = [*self._recent, *fresh][-max(RECENT, len(fresh)) :]
+        wanted, is_held = overlap_of(self._recent)
+        is_full = there >= min(self._served.limit, self._served.whole_page)
+        if is_full and there > 1 and wanted > (there // 2 if there >= 16 else there - 1):
+            self._is_blind = True
+            return
+        self._overlap, self._is_strict = [row[1] for row in self._recent[-wanted:]], not is_held
+        self._is_blind |= not is_held and self._position >= len(self._recent)
 
     def _ended(self) -> Verdict:
         different = Counter(self._hashes)
         if self._is_blind:
             return Verdict.DOUBLED
-        if self._anchor is None or self._rejects:  # rejects blur how many positions there are
+        if not self._overlap or self._rejects:  # rejects blur how many positions there are
             return Verdict.DOUBLED if len(different) < len(self._hashes) else Verdict.END
         if len(different) < len(self._hashes):
             copied = {hash(key) for key in self._copies}

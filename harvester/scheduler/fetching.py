@@ -180,7 +180,12 @@ class Fetcher:
 
         try:
             requests = await self._stretches.read(
-                stretch, sheaf, cuts=cuts, beyond=self._beyond(stretch, cuts), on_page=size
+                stretch,
+                sheaf,
+                cuts=cuts,
+                beyond=self._beyond(stretch, cuts),
+                horizon=self._job.span.end,
+                on_page=size,
             )
             made = await sheaf.batches()
         except Unsorted:

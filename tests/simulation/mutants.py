@@ -85,9 +85,9 @@ def _not_narrow(whole: Callable[..., None]) -> Callable[..., None]:
 
 def _unanchored(whole: Callable[..., Any]) -> Callable[..., Any]:
     def take(self: Walk, page: Any) -> Any:
-        """Whatever stands first is taken for the anchor."""
-        if page.rows and self._anchor is not None:
-            self._anchor = page.rows[0][1]
+        """Whatever stands first is taken for the overlap."""
+        if not self._is_behind:
+            self._overlap = [row[1] for row in page.rows[: len(self._overlap)]]
         return whole(self, page)
 
     return take
