@@ -4,7 +4,6 @@ import email.utils
 import gzip
 import json
 import time
-import zlib
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -486,21 +485,3 @@ def test_faults_strike_together(simulator: Simulator) -> None:
     ids = [record["_id"] for record in json.loads(body.removeprefix(b"\xef\xbb\xbf"))["data"]]
     assert ids == sorted(ids, reverse=True)
     assert len(ids) == 20
-
-
-# Compression as a manner, not a fault.
-
-
-def test_answers_are_compressed_where_the_client_accepts_it() -> None:
-    with running(Settings(records=300, gzip=True)) as simulator:
-        key = {"x-api-key": simulator.token}
-        plain_reply = ask(simulator, headers=key)
-        packed = [ask(simulator, headers={**key, "Accept-Encoding": "gzip"}) for _ in range(2)]
-        assert "content-encoding" not in plain_reply.headers
-        for reply in packed:
-            assert reply.headers["content-encoding"] == "gzip"
-            assert zlib.decompress(reply.body, 31) == plain_reply.body
-        call(simulator, "POST", "/_simulator/faults", [{"delete": 1}])
-        assert len(ask(simulator).ids) == len(plain_reply.ids) - 1
-        after = ask(simulator, headers={**key, "Accept-Encoding": "gzip"})
-        assert zlib.decompress(after.body, 31) != plain_reply.body, "a changed table is packed anew"

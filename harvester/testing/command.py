@@ -79,6 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ends", choices=ENDS, default=default.ends, help="how a range's ends count (%(default)s)"
     )
     manners.add_argument("--gzip", action="store_true", help="compress where the client accepts it")
+    manners.add_argument("--zstd", action="store_true", help="compress so where the client accepts it")
     manners.add_argument("--now", type=_instant, help="the clock of relative ranges (the real one)")
     manners.add_argument("--live", action="store_true", help="records are there from when they were written")
     faults = parser.add_argument_group("faults")
@@ -120,6 +121,7 @@ def run(args: argparse.Namespace) -> int:
             page_cap=args.page_cap,
             ends=args.ends,
             gzip=args.gzip,
+            zstd=args.zstd,
             now=args.now,
             live=args.live,
             cache=args.cache,

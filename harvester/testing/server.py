@@ -249,7 +249,6 @@ class Simulator:
         entry: dict[str, Any],
         number: int,
     ) -> Answer:
-        packs = "gzip" in request.headers.get("Accept-Encoding", "")
         if fault := struck.get("gzip_bomb"):
             body = self._bombs.get(fault.value) or self._bombs.setdefault(fault.value, wire.bomb(fault.value))
             return Answer(200, {**JSON, "Content-Encoding": "gzip"}, [body])
@@ -263,17 +262,23 @@ class Simulator:
             entry=entry,
             written=self._now,
         )
-        if not self.settings.gzip or not packs or (struck and any(name in struck for name in wire.BROKEN)):
+        encoding = self._encoding(request.headers.get("Accept-Encoding", ""))
+        if encoding is None or (struck and any(name in struck for name in wire.BROKEN)):
             return answer
         if struck:
-            return wire.compressed(answer)
-        name = (request.path, raw, *(table.generation for table in self.datasets.rendered()))
+            return wire.compressed(answer, encoding)
+        name = (request.path, raw, encoding, *(table.generation for table in self.datasets.rendered()))
         known = self._packed.get(name)
         if known is None:
-            known = self._packed[name] = wire.compressed(answer)
+            known = self._packed[name] = wire.compressed(answer, encoding)
             if len(self._packed) > _PACKED_KEPT:
                 self._packed.popitem(last=False)
         return known
+
+    def _encoding(self, accepted: str) -> str | None:
+        """Of the answers to a client that accepts this; zstd before gzip."""
+        offered = (("zstd", self.settings.zstd), ("gzip", self.settings.gzip))
+        return next((name for name, is_offered in offered if is_offered and name in accepted), None)
 
 
 def _refusal(fault: Fault, skew_s: float) -> Answer:

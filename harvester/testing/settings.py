@@ -41,6 +41,7 @@ class Settings:
         "inclusive"  # exclusive: start <= t < end; open: start < t < end; seconds: inclusive, cut to seconds
     )
     gzip: bool = False  # answer compressed where the client accepts it
+    zstd: bool = False  # the same, before gzip
     now: datetime | None = None  # the clock of relative ranges; the real one where not given
     live: bool = False  # records are there from when they were written, by that clock
     cache: Path | None = None  # keep rendered data here for the next start with the same settings

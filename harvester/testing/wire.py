@@ -7,6 +7,7 @@ library sends half a body; the connection is closed behind it.
 import asyncio
 import socket
 import struct
+import sys
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,11 @@ from typing import Never
 from aiohttp import web
 
 from .faults import Fault
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 Part = bytes | memoryview
 
@@ -88,9 +94,11 @@ async def send_broken(
     return _Gone()
 
 
-def compressed(answer: Answer) -> Answer:
-    packed = zlib.compress(b"".join(answer.parts), 1, 31)
-    return Answer(answer.status, {**answer.headers, "Content-Encoding": "gzip"}, [packed])
+def compressed(answer: Answer, encoding: str) -> Answer:
+    """`encoding` is gzip or zstd."""
+    whole = b"".join(answer.parts)
+    packed = zstd.compress(whole, 3) if encoding == "zstd" else zlib.compress(whole, 1, 31)
+    return Answer(answer.status, {**answer.headers, "Content-Encoding": encoding}, [packed])
 
 
 def bomb(size_mib: int) -> bytes:
