@@ -220,7 +220,7 @@ class Walk:
             self._overlap, self._is_strict, self._is_blind = self._overlap[-1:], True, True
             return Verdict.MORE, []
         if place < 0:
-            self.repeats = int(bool(rows) and [row[1] for row in rows] == self._listed)
+            self.repeats = int(len(rows) > 1 and [row[1] for row in rows] == self._listed)
             return (Verdict.REPEATED if self.repeats else Verdict.MOVED), []
         if any(row[1] not in self._before for row in rows[:place]):
             return Verdict.MOVED, []
