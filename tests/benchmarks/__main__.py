@@ -51,7 +51,7 @@ def main() -> int:
     if given.json:
         print(orjson.dumps(table.as_json(told, reports, given.rounds), option=orjson.OPT_INDENT_2).decode())
     else:
-        print(table.markdown(told, reports, given.rounds))
+        print(table.markdown(told, reports))
     return 0
 
 

@@ -7,17 +7,18 @@ from tests.benchmarks.contestants import Runs
 from tests.benchmarks.sections import Goal, Report
 
 
-def markdown(told: Mapping[str, str], reports: Iterable[Report], rounds: int) -> str:
-    return "\n".join(_lines(told, reports, rounds))
+def markdown(told: Mapping[str, str], reports: Iterable[Report]) -> str:
+    return "\n".join(_lines(told, reports))
 
 
-def _lines(told: Mapping[str, str], reports: Iterable[Report], rounds: int) -> Iterator[str]:
+def _lines(told: Mapping[str, str], reports: Iterable[Report]) -> Iterator[str]:
     for name, value in told.items():
         yield f"{name}: {value}  "
     for report in reports:
         yield f"\n### {report.section}: {report.title}\n"
         if report.rows:
-            yield f"Medians of {rounds} runs in turn; peak is the largest of them.\n"
+            runs = len(report.rows[0].costs)
+            yield f"Medians of {runs} runs in turn; peak is the largest of them.\n"
             yield from _table(report)
         if report.counted:
             head, *counts = report.counted
