@@ -217,6 +217,10 @@ class LedgerFile:
                     f"{self._path}: the ledger could not be given a log (WAL); see that there is space and "
                     "that its folder can be written, on a disk with locks and shared memory, then run again"
                 )
+            # Read, so that the log is made now. SQLite syncs the folder that names it with the first commit,
+            # and does not ask whether that failed.
+            self._db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            Disk(self._path.parent.parent).sync_folder(self._path.parent.name)
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
             if has_log and version:  # else nothing was committed, and SQLite says "locked"

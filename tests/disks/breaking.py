@@ -145,11 +145,14 @@ class Breakages:
 
 
 def _is_dispensable(ended: Ended) -> bool:
-    """Whether the failure changes nothing that was promised: SQLite removes a journal that is done with, or
-    the ledger is closed, and its log, which is synced, cannot be moved into the file.
+    """Whether the failure changes nothing that was promised: SQLite removes a journal that is done with; or
+    it syncs the folder of its new file, and the log's name is durable by then; or the ledger is closed, and
+    its log, which is synced, cannot be moved into the file.
     """
     kinds, places = ended.kinds[ended.struck - 1 :], ended.places[ended.struck - 1 :]
     if kinds[0] == "unlink" and places[0].endswith("-journal"):
+        return True
+    if kinds[0] == "sync_folder" and "/ledger.sqlite-" in ended.places[ended.struck - 2]:
         return True
     return all("/ledger.sqlite" in place for place in places)
 

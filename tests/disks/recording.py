@@ -25,8 +25,8 @@ from tests.disks.vfs import CREATE, OK, Listener, Tap
 
 _T = TypeVar("_T")
 _File = tuple[int, int]
-_A_NAME: Final = -1
-"""In a folder: nobody writes it again."""
+_Part = int | str
+"""Of a file: an offset that was written; of a folder: a name that was given or taken away."""
 
 _FULL: Final = {"mkdir", "create", "link", "write"}
 _NAMES: Final = {"mkdir", "create", "link", "rename", "unlink", "rmdir"}
@@ -71,9 +71,9 @@ class Recorder(Listener):
             for name in "create write sync make_folder link rename unlink remove_folder".split()
         }
         self._files: dict[_File, int] = {}
-        self._unsynced: dict[_File, set[int]] = {}
-        """Where each file was written since it was last synced."""
-        self._lost: dict[_File, set[int]] = {}
+        self._unsynced: dict[_File, set[_Part]] = {}
+        """Where each file was written since it was last synced, and which folders have other names since."""
+        self._lost: dict[_File, set[_Part]] = {}
         """Of that what a sync that failed may have dropped, until it is written again or cut off."""
         self.struck = 0
         """The number of the call that failed first."""
@@ -84,6 +84,8 @@ class Recorder(Listener):
         """What each call was about, relative to `world`."""
         self.retried: list[str] = []
         """Files and folders that were synced again after a sync had failed, and not all written again."""
+        self._known: set[_File] = set()
+        """Folders that were synced in this process. What another one left in a folder may wait for a sync."""
         self._numbers = 0
         self._record = None if record is None else self._begun(record)
 
@@ -241,15 +243,18 @@ class Recorder(Listener):
                 self.struck = self.struck or len(self.kinds)
                 if synced is not None:
                     self._retry(synced, path)
-                    self._lost[synced] = (
-                        {_A_NAME} if kind == "sync_folder" else self._unsynced.get(synced, set())
-                    )
+                    self._lost[synced] = self._since(synced, kind)
                 if refuse is not None:
                     return refuse(blow.error)
                 raise OSError(blow.error, os.strerror(blow.error))
             if synced is not None:
                 self._retry(synced, path)
                 self._unsynced.pop(synced, None)
+                self._known.add(synced)
+            elif kind in _NAMES:
+                done = go()
+                self._renamed(path, is_gone=kind in ("unlink", "rmdir"))
+                return done
             return go()
 
     def _is_at(self, spot: Spot) -> bool:
@@ -262,8 +267,17 @@ class Recorder(Listener):
     def _goes_on(self, blow: Blow, kind: str) -> bool:
         return blow.lasting and self.struck > 0 and kind in FAILING[blow.error]
 
-    def _since(self, file: _File) -> set[int]:
-        return set(self._unsynced.get(file, ()))
+    def _since(self, file: _File, kind: str) -> set[_Part]:
+        """What a sync that fails now may drop."""
+        unknown = {""} if kind == "sync_folder" and file not in self._known else set()
+        return {*self._unsynced.get(file, ()), *self._lost.get(file, ()), *unknown}
+
+    def _renamed(self, path: str, *, is_gone: bool) -> None:
+        above, name = os.path.split(os.path.join(self._world, path))
+        folder = _id(os.stat(above))
+        self._unsynced.setdefault(folder, set()).add(name)
+        if is_gone:
+            self._lost.get(folder, set()).discard(name)
 
     def _rewritten(self, file: _File, offset: int) -> None:
         self._unsynced.setdefault(file, set()).add(offset)
@@ -271,7 +285,7 @@ class Recorder(Listener):
 
     def _cut(self, file: _File, size: int) -> None:
         for known in (self._unsynced, self._lost):
-            known[file] = {offset for offset in known.get(file, ()) if offset < size}
+            known[file] = {part for part in known.get(file, ()) if isinstance(part, str) or part < size}
 
     def _retry(self, file: _File, path: str) -> None:
         if self._lost.get(file):
@@ -334,16 +348,21 @@ class Recorder(Listener):
             return go()
 
         def deleting() -> int:
-            code = go()
-            self._note("unlink", inside)
-            return code
+            self._note("unlink", inside)  # before: `go` may sync the folder as well
+            return go()
 
         return self._meet("unlink", path, deleting, refuse=_full_or("unlink"))
 
-    def folder_synced(self, beside: str) -> None:
-        inside = self._inside(os.path.dirname(beside))
-        if inside is not None:
+    def folder_synced(self, beside: str, go: Callable[[], int]) -> int:
+        folder = os.path.dirname(beside)
+        inside = self._inside(folder)
+
+        def syncing() -> int:
             self._note("sync_folder", inside)
+            return go()
+
+        file = _id(os.stat(folder))
+        return self._meet("sync_folder", inside, syncing, synced=file, refuse=lambda error: _SQLITE_CANTOPEN)
 
 
 def _full_or(kind: str) -> Callable[[int], int]:

@@ -12,6 +12,8 @@ from ctypes import CFUNCTYPE, POINTER, c_char_p, c_int, c_int64, c_void_p
 from typing import Any, Final
 
 OK: Final = 0
+FOLDER_NOT_SYNCED: Final = 1290
+"""SQLITE_IOERR_DIR_FSYNC"""
 CREATE: Final = 0x4
 _METHODS: Final = (
     "xClose xRead xWrite xTruncate xSync xFileSize xLock xUnlock xCheckReservedLock xFileControl "
@@ -77,8 +79,11 @@ class Listener:
     def deleted(self, path: str, go: Callable[[], int]) -> int:
         return go()
 
-    def folder_synced(self, beside: str) -> None:
-        """The folder of the file `beside` is about to be synced. SQLite asks for nothing where that fails."""
+    def folder_synced(self, beside: str, go: Callable[[], int]) -> int:
+        """The folder of the file `beside` is to be synced. SQLite asks whether that failed where a file was
+        removed, and not behind the first sync of a new one.
+        """
+        return go()
 
 
 class Tap:
@@ -89,6 +94,8 @@ class Tap:
         self._kept: list[Any] = []
         self._tables: dict[int, _Methods] = {}
         self._paths: dict[int, str] = {}
+        self._refused = False
+        """Whether the last sync of a folder failed."""
 
     def install(self) -> None:
         _INSTALLED.append(self)
@@ -107,8 +114,12 @@ class Tap:
         folder_of = _OPEN_FOLDER(_GET_CALL(unix.xGetSystemCall)(address, _FOLDER_OF))
 
         def opening_folder(path: int, handle: Any) -> int:
-            self._listener.folder_synced(ctypes.string_at(path).decode())
-            return int(folder_of(path, handle))
+            """SQLite opens a folder to sync it, and for nothing else."""
+            code = self._listener.folder_synced(
+                ctypes.string_at(path).decode(), lambda: int(folder_of(path, handle))
+            )
+            self._refused = code != OK
+            return code
 
         pointer = self._pointer(_OPEN_FOLDER, opening_folder)
         _SET_CALL(unix.xSetSystemCall)(address, _FOLDER_OF, pointer)
@@ -138,9 +149,11 @@ class Tap:
 
     def _deleting(self, real: Any) -> Callable[..., int]:
         def deleting(vfs: int, name: int, sync_folder: int) -> int:
-            return self._listener.deleted(
+            self._refused = False
+            code = self._listener.deleted(
                 ctypes.string_at(name).decode(), lambda: int(real(vfs, name, sync_folder))
             )
+            return FOLDER_NOT_SYNCED if code == OK and self._refused else code
 
         return deleting
 
