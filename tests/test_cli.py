@@ -9,6 +9,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from harvester.cli.summary import summary
 from harvester.errors import ConfigError
 from harvester.job import Outcome
 from harvester.scheduler import Harvest
+from harvester.scheduler.harvest import DRAIN_S
 from harvester.telemetry import Counters
 from harvester.testing import Settings, Simulator, running
 
@@ -532,13 +534,18 @@ def test_an_unforeseen_end_of_a_run_keeps_its_text_to_the_log_at_debug(
 
 
 def begun(*words: str, **more: Any) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
+    """Killed after a minute, so nobody waits for ever for what it says or does."""
+    process = subprocess.Popen(
         [sys.executable, "-m", "harvester", "run", "job.toml", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         **more,
     )
+    end = threading.Timer(60, process.kill)
+    end.daemon = True
+    end.start()
+    return process
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -563,18 +570,18 @@ def test_the_first_signal_drains_and_the_same_command_goes_on(
 
 
 def test_the_second_signal_cuts_short(job: str, simulator: Simulator) -> None:
-    simulator.set_faults([{"latency_ms": 5000}])
+    simulator.set_faults([{"latency_ms": 1000 * DRAIN_S}])
     process = begun()
     assert process.stderr is not None
     while not simulator.stats.in_flight:
+        assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
-    while "drain_began" not in process.stderr.readline():
-        pass
+    assert any("drain_began" in line for line in process.stderr)
     process.send_signal(signal.SIGTERM)
     began = time.monotonic()
     out, err = process.communicate(timeout=30)
-    assert time.monotonic() - began < 4  # without it the answers in flight are waited for
+    assert time.monotonic() - began < DRAIN_S / 2  # so long the answers in flight are waited for
     assert (process.returncode, last_line(out)["status"]) == (75, "interrupted")
     assert "Traceback" not in err
 

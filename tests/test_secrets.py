@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
@@ -403,6 +404,8 @@ def test_the_system_shows_no_secret_of_a_run_and_signals_leave_none(server: Serv
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         ) as process:
+            end = threading.Timer(60, process.kill)  # nobody waits for ever
+            end.start()
             while not server.sent and process.poll() is None:
                 time.sleep(0.01)
             proc = Path(f"/proc/{process.pid}")
@@ -411,6 +414,7 @@ def test_the_system_shows_no_secret_of_a_run_and_signals_leave_none(server: Serv
             children = [(task / "children").read_text() for task in (proc / "task").iterdir()]
             process.send_signal(number)
             out, err = process.communicate()
+            end.cancel()
         assert server.sent
         assert process.returncode in (-signal.SIGKILL, 75, 0)
         assert not "".join(children).strip(), "no program is started, so none inherits the environment"

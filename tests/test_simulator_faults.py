@@ -163,10 +163,15 @@ def test_a_rate_limit_is_announced_as_told(simulator: Simulator, style: str) -> 
 
 
 def test_requests_in_flight_are_limited_and_counted(simulator: Simulator) -> None:
-    simulator.set_faults([{"in_flight": 2}, {"latency_ms": 150}])
+    simulator.set_faults([{"in_flight": 2}, {"latency_ms": 1000}])
     with ThreadPoolExecutor(5) as pool:
-        statuses = Counter(pool.map(lambda _: ask(simulator, Limit=1).status, range(5)))
-    assert statuses == {200: 2, 503: 3}
+        first = [pool.submit(ask, simulator, Limit=1) for _ in range(2)]
+        while simulator.stats.in_flight < 2:
+            assert not any(one.done() for one in first)
+            time.sleep(0.005)
+        statuses = Counter(pool.map(lambda _: ask(simulator, Limit=1).status, range(3)))
+    assert statuses == {503: 3}
+    assert [one.result().status for one in first] == [200, 200]
     assert simulator.stats.max_in_flight >= 3
 
 
