@@ -143,6 +143,13 @@ class FileDamaged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestChanged:
+    """The manifest that stood there is not what was written: the run writes it anew from the ledger."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FileForeign:
     """Somebody else's file lies among the shards, where readers of the folder would take it for output."""
 
@@ -211,6 +218,7 @@ Event = (
     | ColumnWidened
     | PartitionPublished
     | FileDamaged
+    | ManifestChanged
     | FileForeign
     | FieldNeverSeen
     | ContractChanged

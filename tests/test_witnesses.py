@@ -14,6 +14,7 @@ import orjson
 import pytest
 
 from harvester.errors import HarvesterError, StorageError, VerificationFailed
+from harvester.events import ManifestChanged
 from harvester.ledger import home_of
 from harvester.output import Manifest, Standing, read_told
 from harvester.output.manifest import digest_holds
@@ -192,7 +193,10 @@ def test_a_finished_manifest_that_was_changed_blames_no_ledger_and_one_run_mends
             assert set(named(world.out)) == {MANIFEST}
             with pytest.raises(HarvesterError, match="run the job again"):
                 rebuild(world.out)
+            world.heard.clear()
             assert (await world.run()).exit_code == 0
+            (told,) = [event for event in world.heard if isinstance(event, ManifestChanged)]
+            assert MANIFEST in told.detail
             assert manifest(world.out) == whole
             assert is_exact(world)
         assert world.requests() == asked

@@ -15,7 +15,7 @@ from anyio import to_thread
 
 from harvester.dialects import Dialect, reading_of
 from harvester.errors import ConfigError, StorageError
-from harvester.events import Emit, FileDamaged, FileForeign, PartitionPublished
+from harvester.events import Emit, FileDamaged, FileForeign, ManifestChanged, PartitionPublished
 from harvester.ledger import Ledger, Lock, Settled, home_of
 from harvester.output import manifest, soundness
 from harvester.output.assembly import Assembly
@@ -81,7 +81,9 @@ class Output:
             self._disk.make_folder(home)
             stack.enter_context(Lock(home_of(root)))
             if self._disk.path(naming.MANIFEST).exists():
-                soundness.check_ledger_is_current(root)
+                changed = soundness.check_ledger_is_current(root)
+                if changed is not None:
+                    self._emit(ManifestChanged(detail=changed))
             self._disk.make_folder(naming.STAGING)
             self.ledger = stack.enter_context(Ledger(home_of(root)))
             self.ledger.adopt_job(self._fingerprint, reading_of(self._dialect))

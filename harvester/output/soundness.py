@@ -12,7 +12,6 @@ from pathlib import Path
 from harvester.errors import LedgerEmpty, NoManifest, StorageError
 from harvester.ledger import LEDGER_NAME, LOCK_NAME, Ledger, home_of
 from harvester.output.agreement import disagreements
-from harvester.output.manifest import Manifest
 from harvester.output.told import Standing, read_told
 from harvester.shards import Receipt, naming
 from harvester.shards.disk import Disk
@@ -34,11 +33,14 @@ def check_ledger_is_there(out: Path) -> None:
     """
     if not (out / naming.MANIFEST).exists():
         return
-    path, told = home_of(out) / LEDGER_NAME, _told(out)
+    path, what = home_of(out) / LEDGER_NAME, "the ledger is missing or empty"
+    try:
+        is_believed = read_told(out).standing is not Standing.CHANGED
+    except NoManifest:
+        is_believed = False
     if path.exists() and path.stat().st_size:
         return
-    what = "the ledger is missing or empty"
-    if told is not None:
+    if is_believed:
         raise _is_to_be_rebuilt(out, f"{what}, but the output has a manifest")
     raise StorageError(
         f"{path}: {what}, and {naming.MANIFEST} is damaged; nothing was changed: {last_resort(out)}"
@@ -78,38 +80,32 @@ def check_nothing_is_replaced(disk: Disk) -> None:
             )
 
 
-def check_ledger_is_current(out: Path) -> None:
+def check_ledger_is_current(out: Path) -> str | None:
     """Raises StorageError where the ledger cannot have become what it is since the manifest was written: what
     is built on it could disagree with the files.
 
-    A manifest that was changed, or is none, says nothing here: the run writes it anew.
+    A manifest that was changed, or is none, says nothing here, and the run writes it anew: returns what is
+    wrong with it.
     """
-    manifest = _told(out)
-    if manifest is None:
-        return
+    try:
+        told = read_told(out)
+    except NoManifest as error:
+        return error.what
+    if told.standing is Standing.CHANGED:
+        return f"{out / naming.MANIFEST}: {told.changed}"
     try:
         with Ledger(home_of(out), read_only=True) as ledger:
-            wrong = next((one for one in disagreements(manifest, ledger) if one.is_wrong), None)
+            wrong = next((one for one in disagreements(told.manifest, ledger) if one.is_wrong), None)
     except LedgerEmpty:
         raise _is_to_be_rebuilt(out, "the ledger is empty, but the output has a manifest") from None
-    except (KeyError, TypeError, ValueError):
-        return
+    except (KeyError, TypeError, ValueError) as error:
+        return f"{out / naming.MANIFEST}: what it tells cannot be understood: {error}"
     if wrong is not None:
         what = f"{wrong.subject}: {wrong.detail}"
         raise _is_to_be_rebuilt(
             out, f"the ledger lost entries, is an older copy or is damaged ({what})", force=True
         )
-
-
-def _told(out: Path) -> Manifest | None:
-    """None where the manifest proves nothing. Raises OtherVersion, and StorageError where it can be neither
-    read nor replaced.
-    """
-    try:
-        told = read_told(out)
-    except NoManifest:
-        return None
-    return None if told.standing is Standing.CHANGED else told.manifest
+    return None
 
 
 def _is_to_be_rebuilt(out: Path, what: str, *, force: bool = False) -> StorageError:

@@ -36,6 +36,7 @@ LEVELS: Mapping[type[events.Event], int] = {
     events.ShardSealed: logging.INFO,
     events.PartitionPublished: logging.INFO,
     events.FileDamaged: logging.WARNING,
+    events.ManifestChanged: logging.WARNING,
     events.FileForeign: logging.WARNING,
     events.FieldNeverSeen: logging.WARNING,
     events.ContractChanged: logging.WARNING,
