@@ -42,10 +42,10 @@ from typing import Final
 
 import anyio
 
+from harvester.transport.arrears import LATENESS_S
 from harvester.transport.bucket import Bucket
 from harvester.transport.clock import Clock
 from harvester.transport.doubt import Doubt, Verdict
-from harvester.transport.limits import LATENESS_S
 from harvester.transport.spacing import Spacing
 
 MARGIN: Final = 0.97
@@ -256,7 +256,10 @@ class Rate:
         if self._in_vain >= self._stubborn:
             self._go_deaf(now_s)
         else:
-            self._lower(rate, MARGIN * self.bucket.measured(left_s), now_s)
+            borne = MARGIN * self.bucket.measured(left_s)
+            if self._in_vain == 1 and borne >= rate / 2:
+                borne = STEP_DOWN * rate  # a busy machine may have asked for less than was borne
+            self._lower(rate, borne, now_s)
 
     @property
     def _seldom(self) -> int:

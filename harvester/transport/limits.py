@@ -10,15 +10,12 @@ from typing import Final, Generic, Protocol
 import anyio
 from aiolimiter import AsyncLimiter
 
+from harvester.transport.arrears import Arrears
 from harvester.transport.clock import Clock
 from harvester.transport.layer import A, Layer, Q
 from harvester.transport.spacing import Spacing
 from harvester.transport.width import Width
 
-LATENESS_S: Final = 0.002
-"""What timers and a busy loop lose is made up as far as this: without it 200 requests a second become 182
-(uvloop counts in milliseconds). At 50 a second two requests come a tenth closer at worst, and servers whose
-bucket holds two do not notice."""
 SLOWER: Final = 0.95
 MAX_STEPS_DOWN: Final = 8
 """To 0.95^8 = 66 % of the rate, where the server allows less than the job says."""
@@ -99,6 +96,7 @@ class Steady:
         self._rate = requests_per_second
         self._clock = clock
         self._spacing = Spacing()
+        self._arrears = Arrears()
         self._steps_down = 0
         self._step_up_s = float("inf")
         self._throttled_s = float("-inf")
@@ -107,6 +105,8 @@ class Steady:
         self._is_fresh = False
         """Whether the limiter is new and lets one through at once: what left before it came counts for it
         too."""
+        self._left_s = float("-inf")
+        self._asked_s = float("-inf")
 
     @property
     def learned_rate(self) -> None:
@@ -114,6 +114,7 @@ class Steady:
 
     async def turn(self) -> None:
         clock, spacing = self._clock, self._spacing
+        asked_s = clock.monotonic()
         async with self._queue:
             # One waits at the limiter: more would leave an old one beside those who leave the new one.
             if self._is_fresh:
@@ -123,12 +124,19 @@ class Steady:
             while (wait_s := spacing.wait_s(clock.monotonic(), per_s=self._per_s)) > 0:
                 is_held = True
                 await clock.sleep(wait_s)
-            if is_held:  # it counted an earlier moment, and would let the next one follow too soon
+            self._asked_s = clock.monotonic() if is_held else asked_s  # late answers are no lateness of ours
+            if is_held and not self._arrears.tokens:
+                # It counted an earlier moment, and would let the next one follow too soon.
                 self._limiter = self._a_limiter()
                 await self._fill()
 
     def left(self, now_s: float, /) -> None:
-        self._spacing.left(now_s, per_s=self._per_s)
+        per_s = self._per_s
+        self._spacing.left(now_s, per_s=per_s)
+        due_s, self._left_s = self._left_s + 1 / per_s, now_s
+        late_s = now_s - due_s if self._asked_s < due_s else 0.0
+        if self._arrears.left(late_s, per_s=per_s):
+            self._make_up()
 
     def came_back(self, left_s: float, now_s: float, /) -> None:
         self._spacing.came_back(left_s, now_s)
@@ -139,6 +147,9 @@ class Steady:
             self._step(-1, now_s)
 
     def throttled(self, left_s: float, now_s: float, /) -> None:
+        if self._arrears.throttled():
+            self._make_up()
+            return
         again = now_s - self._throttled_s < ALONE_S
         self._throttled_s = now_s
         if not self._spacing.throttled(per_s=self._per_s) and again:
@@ -161,8 +172,16 @@ class Steady:
     def _step(self, by: int, now_s: float) -> None:
         self._steps_down = min(max(self._steps_down + by, 0), MAX_STEPS_DOWN)
         self._step_up_s = now_s + STEP_UP_AFTER_S if self._steps_down else float("inf")
+        self._renew()
+
+    def _make_up(self) -> None:
+        self._spacing.spare = max(1.0, self._arrears.tokens)
+        self._renew()
+
+    def _renew(self) -> None:
         self._limiter = self._a_limiter()
         self._is_fresh = True
 
     def _a_limiter(self) -> AsyncLimiter:
-        return AsyncLimiter(1 + self._per_s * LATENESS_S, 1 / self._per_s + LATENESS_S)
+        made_up_s = self._arrears.made_up_s(self._per_s)
+        return AsyncLimiter(1 + self._per_s * made_up_s, 1 / self._per_s + made_up_s)

@@ -21,7 +21,7 @@ from harvester.errors import Broken, ConnectFailed, TimedOut
 from harvester.events import Emit, RequestSent
 from harvester.transport import Answer, Layer, ServerClock, TransportSettings
 from harvester.transport import status as statuses
-from harvester.transport.limits import LATENESS_S
+from harvester.transport.arrears import LATENESS_S
 from tests.simulation.scenario import STORM_AFTER, WEATHERS, Episode, Record, Scenario
 from tests.simulation.trace import Trace
 
