@@ -32,6 +32,13 @@ def test_an_error_of_the_disk_is_told_and_the_run_on_the_mended_disk_is_exact(
     assert told["exit 7"] >= least
 
 
+def test_the_process_that_a_user_starts_ends_with_the_exit_code_of_a_broken_disk() -> None:
+    options = ["--by-command", "--first", "--kind", "rename", "--place", "_manifest"]
+    code, told = swept("tests.disks.breaking", options, story="plain")
+    assert (code, told["wrong"], told["not reached"]) == (0, [], 0)
+    assert told["recovered"] == told["exit 7"] == told["points"] == 2  # in both runs
+
+
 def test_a_ledger_that_cannot_be_given_its_log_is_not_used() -> None:
     """SQLite would go on in another mode, in which a power loss may take back a commit."""
     options = ["--kind", "write", "--place", "ledger.sqlite-journal"]

@@ -26,6 +26,13 @@ def test_a_run_that_is_killed_ends_with_the_bytes_of_one_that_was_not(
     assert told["recovered"] == told["killed"] == told["points"] >= least
 
 
+def test_so_does_the_command_as_a_user_starts_it() -> None:
+    options = ["--by-command", "--recoveries", "0", "--first", "--kind", "rename", "--place", "_SUCCESS"]
+    code, told = swept("tests.disks.crashing", options, story="plain")
+    assert (code, told["wrong"]) == (0, [])
+    assert told["recovered"] == told["killed"] == told["points"] == 2  # in both runs
+
+
 def test_names_that_a_kill_left_half_given_are_gone_after_the_next_run(tmp_path: Path) -> None:
     """A shard that was being published when its run was killed, where the next run publishes other names; and
     an item that was being put aside.

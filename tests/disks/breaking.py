@@ -9,6 +9,7 @@ if nothing had happened.
 import errno
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from zlib import crc32
@@ -56,8 +57,10 @@ def differences(out: Path) -> list[str]:
 class Breakages:
     """One sweep. The first run of the story meets errors as well as the second, which has the last word."""
 
-    def __init__(self, url: str, folder: Path, *, story: str, choice: Choice, mutant: str) -> None:
-        self._url = url
+    def __init__(
+        self, url: str, folder: Path, *, story: str, choice: Choice, mutant: str, by_command: bool
+    ) -> None:
+        self._run = partial(run, url, by_command=by_command)
         self._folder = folder
         self._story = STORIES[story]
         self._choice = choice
@@ -83,7 +86,7 @@ class Breakages:
 
     def _undisturbed(self, source: Path, target: Path, job: dict[str, Any]) -> Ended:
         shutil.copytree(source, target)
-        ended = run(self._url, target, job)
+        ended = self._run(target, job)
         assert ended.code == self._story.code, ended
         return ended
 
@@ -108,7 +111,7 @@ class Breakages:
     def _try(self, source: Path, job: dict[str, Any], blow: Blow, *, least: int) -> None:
         world = self._folder / "world"
         shutil.copytree(source, world)
-        ended = run(self._url, world, job, blow=blow, mutant=self._mutant)
+        ended = self._run(world, job, blow=blow, mutant=self._mutant)
         self.report.count("errors")
         self.report.count("not reached", not ended.struck)
         wrong = [f"{path} was synced again" for path in ended.retried]
@@ -125,7 +128,7 @@ class Breakages:
                 wrong.append("the run does not say that this failed")
         else:
             wrong.append(f"exit code {ended.code}: {ended.error}")
-        last = run(self._url, world, self._story.run, watched=False)
+        last = self._run(world, self._story.run, watched=False)
         if last.code != self._story.code:
             wrong.append(f"then exit code {last.code}: {last.error}")
         elif (after := by_plain_names(picture(world / "out"))) != self._wanted:
@@ -160,7 +163,9 @@ def _is_dispensable(ended: Ended) -> bool:
 def main() -> int:
     args = arguments(mutant="", until_wrong=0).parse_args()
     choice = Choice.of(args)
-    breakages = Breakages(args.url, args.folder, story=args.story, choice=choice, mutant=args.mutant)
+    breakages = Breakages(
+        args.url, args.folder, story=args.story, choice=choice, mutant=args.mutant, by_command=args.by_command
+    )
     breakages.sweep(until_wrong=bool(args.until_wrong))
     print(breakages.report.encoded())
     return bool(breakages.report.wrong)

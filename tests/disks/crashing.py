@@ -6,6 +6,7 @@ is JSON.
 import shutil
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from tests.harvesting import manifest
 class Crashes:
     """One sweep. The first run of the story is killed as well as the second; the second has the last word."""
 
-    def __init__(self, url: str, folder: Path, *, story: str, choice: Choice, recoveries: int) -> None:
-        self._url = url
+    def __init__(
+        self, url: str, folder: Path, *, story: str, choice: Choice, recoveries: int, by_command: bool
+    ) -> None:
+        self._run = partial(run, url, by_command=by_command)
         self._folder = folder
         self._story = STORIES[story]
         self._choice = choice
@@ -37,7 +40,7 @@ class Crashes:
 
     def _undisturbed(self, source: Path, target: Path, job: dict[str, Any]) -> Ended:
         shutil.copytree(source, target)
-        ended = run(self._url, target, job)
+        ended = self._run(target, job)
         assert ended.code == self._story.code, ended
         return ended
 
@@ -53,13 +56,13 @@ class Crashes:
         self.report.count("points", len(blows))
         for number, blow in enumerate(blows[:: self._choice.every], start=1):
             shutil.copytree(source, world)
-            killed = run(self._url, world, job, blow=blow).code is None
+            killed = self._run(world, job, blow=blow).code is None
             self.report.count("killed", killed)
             self.report.count("not reached", not killed)
             wrong = broken_promises(world / "out", least=least)
             for again in range(self._recoveries):
                 at = Spot(nth=1 + (number * 7 + again * 101) % len(named))
-                killed = run(self._url, world, self._story.run, blow=replace(blow, at=at)).code is None
+                killed = self._run(world, self._story.run, blow=replace(blow, at=at)).code is None
                 self.report.count("killed in the recovery", killed)
                 wrong += broken_promises(world / "out", least=least)
             wrong += self._at_the_end(world)
@@ -68,7 +71,7 @@ class Crashes:
 
     def _at_the_end(self, world: Path) -> list[str]:
         """It must be as if nothing had happened."""
-        last = run(self._url, world, self._story.run, watched=False)
+        last = self._run(world, self._story.run, watched=False)
         if last.code != self._story.code:
             return [f"exit code {last.code}: {last.error}"]
         found = picture(world / "out")
@@ -82,7 +85,14 @@ class Crashes:
 def main() -> int:
     args = arguments(recoveries=1).parse_args()
     choice = Choice.of(args)
-    crashes = Crashes(args.url, args.folder, story=args.story, choice=choice, recoveries=args.recoveries)
+    crashes = Crashes(
+        args.url,
+        args.folder,
+        story=args.story,
+        choice=choice,
+        recoveries=args.recoveries,
+        by_command=args.by_command,
+    )
     crashes.sweep()
     print(crashes.report.encoded())
     return bool(crashes.report.wrong)

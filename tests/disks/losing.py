@@ -172,6 +172,8 @@ def _evenly(numbers: Sequence[int], of_them: int) -> list[int]:
 
 def main() -> int:
     args = arguments(drawn=4, seed=1, mutant="", most=NO_END, again=AGAIN, until_wrong=0).parse_args()
+    if args.by_command:
+        sys.exit("--by-command: not for power losses")
     losses = Losses(
         args.url,
         args.folder,

@@ -89,6 +89,14 @@ class Recorder(Listener):
         self._numbers = 0
         self._record = None if record is None else self._begun(record)
 
+    def told(self) -> dict[str, Any]:
+        return {
+            "kinds": self.kinds,
+            "places": self.places,
+            "retried": self.retried,
+            "struck": self.struck,
+        }
+
     # --- the record
 
     def _begun(self, record: Path) -> Any:

@@ -27,6 +27,7 @@ from harvester.scheduler import Harvest
 from harvester.shards import read_lines
 from harvester.testing.control import lines_of_truth
 from tests.disks.choosing import Choice
+from tests.disks.command import run_command
 from tests.disks.recording import Blow, Recorder
 from tests.harvesting import SPAN, World, digests, hours, live, manifest, settings
 
@@ -134,8 +135,11 @@ def run(
     blow: Blow | None = None,
     watched: bool = True,
     mutant: Callable[[], None] | None = None,
+    by_command: bool = False,
 ) -> Ended:
-    """Harvests into `world`/out. `watched`: calls are counted, which costs a little."""
+    """Harvests into `world`/out. `watched`: calls are counted, which costs a little. `by_command`: as a user
+    does, with a process that is started for it, in which no rows are spilled.
+    """
 
     def running() -> dict[str, Any]:
         recorder = Recorder(world, record=record, blow=blow)
@@ -146,10 +150,14 @@ def run(
         held = Held(limit_bytes=20_000, run_bytes=5_000)
         outcome = anyio.run(Harvest(settings(world / "out", url, **job), held=held).run)
         told = {"code": outcome.exit_code, "status": outcome.status, "error": outcome.error or ""}
-        told |= {"kinds": recorder.kinds, "places": recorder.places}
-        return told | {"retried": recorder.retried, "struck": recorder.struck}
+        return told | recorder.told()
 
-    told = in_a_process(running)
+    if by_command:
+        assert record is None, "not for commands"
+        assert mutant is None, "not for commands"
+        told = run_command(url, world, job, blow)
+    else:
+        told = in_a_process(running)
     told = {} if told is None else told if "code" in told else {"code": 70, **told}
     return Ended(
         code=told.get("code"),
@@ -262,6 +270,7 @@ def arguments(**more: Any) -> argparse.ArgumentParser:
     parser.add_argument("url")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--story", choices=list(STORIES), default="plain")
+    parser.add_argument("--by-command", action="store_true", help="play `python -m harvester run`")
     Choice.add_arguments(parser)
     for name, default in more.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
