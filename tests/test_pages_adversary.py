@@ -52,6 +52,8 @@ class Adversary:
     """What a filter by key does; "never": a run does not use it. "nothing": no record passes it."""
     opposite: float
     """Which share of the requests is answered in the opposite order: the same ones always."""
+    dropped: float = 0.0
+    """Which share of the requests is answered in an order of its own."""
     limit: int = 1000
     """What is asked for."""
     gone: set[Row] = field(default_factory=set)
@@ -78,6 +80,8 @@ class Adversary:
         rows = self._ordered(inside, ask)
         if zlib.crc32(f"{ask}".encode()) % 1000 < 1000 * self.opposite:
             rows = rows[::-1]
+        if self.dropped and self.rng.random() < self.dropped:
+            rows = self.rng.sample(rows, len(rows))
         size = min(ask.limit, self._cap(ask), self._fitting(rows[offset:]))
         return Page(rows=rows[offset : offset + size])
 
@@ -174,9 +178,9 @@ def test_never_silently_short(by_time: bool) -> None:
         anyio.run(story, seed, by_time, adversary(seed))
 
 
-async def story(seed: int, by_time: bool, server: Adversary) -> None:
+async def story(seed: int, by_time: bool, server: Adversary, *, order_kept: bool | None = None) -> None:
     truth = set(server.rows)
-    served = Served(limit=server.limit, seeks=server.seeks != "never")
+    served = Served(limit=server.limit, seeks=server.seeks != "never", order_kept=order_kept)
     pages = Pages(server, dialect=DIALECT, served=served, emit=events.nobody)
     stretches = Stretches(server, pages, dialect=DIALECT, served=served, emit=events.nobody)
     sheaf = Sheaf(

@@ -34,6 +34,7 @@ _CUT: Final = timedelta(seconds=1)
 FAR: Final = timedelta(days=3)
 """Over a weekend."""
 _FAR_ROWS: Final = 64
+_MOST_DOUBTS: Final = 32
 
 
 class Step(Enum):
@@ -108,6 +109,12 @@ class Seek:
         """What came last by offset."""
         self._aside = Page(rows=[])
         """What stands behind it, until it has been seen once more."""
+        self._doubtful: list[Row] = []
+        """What came behind `position`, by so few rows that it may have been left out what is between them."""
+        self._doubts = 0
+        """Pages in a row that were doubted."""
+        self._once: list[Key] | None = None
+        """What stood behind the overlap, too little to show its order: it is asked for twice."""
         self._alone_at: datetime | None = None
         """Where the page asked for by time held records of one instant only, which show no order."""
         self._is_alone = False
@@ -139,7 +146,9 @@ class Seek:
         if self._look is not _Look.BY_TIME:
             is_behind = self._look is _Look.BEHIND
             offset = self._last + 1 - (0 if is_behind else len(self._overlap))
-            return replace(self._asked, limit=self._served.limit, offset=offset)
+            # Another limit makes another request of it, which need not fare the same.
+            limit = max(1, self._served.limit - (self._once is not None))
+            return replace(self._asked, limit=limit, offset=offset)
         self._asked = Ask(
             start=self.position - self._widen,
             end=self.until + (self._widen if self._is_careful or self.until < self.end else self._beyond),
@@ -180,14 +189,19 @@ class Seek:
             for row in rows
             if row[0] > self.position or (row[0] == self.position and (row[1], row[2]) not in self._edge)
         ]
+        if self._doubtful:
+            known = {(row[1], row[2]) for row in self._doubtful}
+            fresh = [row for row in fresh if (row[1], row[2]) not in known]
         self._note(items, fresh)
         if is_far:
             self._items = 0  # it was asked for fewer
         if not is_shown:
             return self._look_on(page, is_far=is_far), fresh
+        is_cut = items >= self._served.limit
+        if rows[-1][0] > self.position and not self._is_in_a_row(rows):
+            return self._look_again(page, is_cut=is_cut, is_far=is_far), fresh
         if rows[-1][0] >= self.until:
             return self._pass(rows), fresh
-        is_cut = items >= self._served.limit
         moved = rows[-1][0] > self.position
         if is_cut and not moved and self._served.seeks:
             return Step.STUCK, []  # by key, for ties may change places between two offsets
@@ -200,6 +214,41 @@ class Seek:
         if items == 1 and not fresh and self._served.offset_ignored:
             return self._prove(), fresh  # nobody cuts pages to one
         return self._look_on(page, is_far=is_far), fresh
+
+    def _is_in_a_row(self, rows: list[Row]) -> bool:
+        """Whether no row is missing between these.
+
+        A few rows may ascend by chance in a page that came in another order, for this one request, and was
+        cut: they have to come again, in the next page, which may hold more behind them.
+        """
+        if _is_surprising(rows):
+            self._doubtful = []
+            return True
+        here = [row for row in rows if row[0] >= self.position]
+        before, self._doubtful = [row for row in self._doubtful if row[0] >= self.position], here
+        if not before:
+            return False
+        last = before[-1][0]
+        earlier = {row[1] for row in before if row[0] < last}
+        follows = here[len(earlier) :]
+        if {row[1] for row in here[: len(earlier)]} != earlier or not follows or follows[0][0] != last:
+            return False
+        if here[-1][0] > last:
+            self._advance([row for row in here if row[0] <= last])
+            self._doubts = 0
+            return False  # what is behind them has come once
+        self._doubtful = []
+        return True
+
+    def _look_again(self, page: Page, *, is_cut: bool, is_far: bool) -> Step:
+        self._doubts += 1
+        if self._doubts > _MOST_DOUBTS:
+            return Step.UNSORTED
+        if page.rows[-1][0] < self.until and not is_cut:
+            if self.until >= self.end or self._is_careful:
+                return self._look_on(page, is_far=is_far)
+            self._reach_on(self.until)
+        return Step.MORE
 
     def _look_on(self, page: Page, *, is_far: bool) -> Step:
         """At the end of the stretch, where no record from behind it came."""
@@ -260,6 +309,13 @@ class Seek:
                 return self.distrust_offset(), []
             if not fresh:
                 return self._prove(), []
+            if self._once is None and not _is_surprising(rows):
+                self._once, self._look = [row[1] for row in fresh], _Look.BEHIND
+                return Step.MORE, []
+            once, self._once = self._once, None
+            if once is not None and set(once[: len(fresh)]) != {row[1] for row in fresh[: len(once)]}:
+                self._alone_at = None
+                return self.distrust_offset(), []
         elif not fresh:
             self._look = _Look.BEHIND
             return Step.MORE, []
@@ -308,7 +364,7 @@ class Seek:
             return self.distrust_offset()
         rows, items = page.rows, len(page.rows) + len(page.rejects)
         if self._look is _Look.BY_TIME:
-            self._listed, self._recent = set(), []
+            self._listed, self._recent, self._once = set(), [], None
         self._before = [row[1] for row in rows]
         self._listed.update(self._before)
         self._last = first + items - 1
@@ -331,6 +387,7 @@ class Seek:
     def _advance(self, rows: list[Row]) -> None:
         at = rows[-1][0]
         if at > self.position:
+            self._doubts = 0
             self.position = at
             self._edge = set()
         self._edge |= {(row[1], row[2]) for row in rows if row[0] == self.position}
@@ -366,6 +423,7 @@ class Seek:
         """Goes on from here: what lies before has come."""
         self.position = position
         self._edge = set()
+        self._doubtful, self._doubts = [], 0
         self._look, self._items = _Look.BY_TIME, 0
         if self.until <= position:
             self._reach_on(position)
@@ -406,6 +464,11 @@ class Seek:
         self._longest = timedelta(milliseconds=max(1, length // timedelta(milliseconds=2)))
         self.until = self.position + self._longest
         return True
+
+
+def _is_surprising(rows: list[Row]) -> bool:
+    """Whether rows that ascend are so many that it is no chance."""
+    return len({row[0] for row in rows[:_FAR_ROWS]}) >= LEAST_PROOF
 
 
 def proves_order(by_date: Page, by_key: Page) -> bool | None:
