@@ -82,3 +82,11 @@ def test_a_busy_machine_uses_a_bucket_that_is_large_and_spares_one_that_is_small
     assert large.refused_s == []
     assert large.used(10.0, 40.0) >= 0.94
     assert len(small.refused_s) <= 3
+
+
+def test_a_server_that_answers_late_is_no_busy_machine() -> None:
+    """What waits for its answers is held back, and does not catch up at the cost of a server that is slow."""
+    server = StrictServer(PER_S, 5, seed=3, jitter=Jitter(stall_s=0.03, stalls_per_s=3.0))
+    pace = server.harvest(lambda: Steady(PER_S, LOOP_CLOCK), until_s=10.0)
+    assert isinstance(pace, Steady)
+    assert pace._arrears.tokens == 0
