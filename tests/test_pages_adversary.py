@@ -54,6 +54,8 @@ class Adversary:
     """Which share of the requests is answered in the opposite order: the same ones always."""
     dropped: float = 0.0
     """Which share of the requests is answered in an order of its own."""
+    copies: float = 0.0
+    """To which share of the answers one of its records is added once more, at the end."""
     limit: int = 1000
     """What is asked for."""
     gone: set[Row] = field(default_factory=set)
@@ -83,7 +85,10 @@ class Adversary:
         if self.dropped and self.rng.random() < self.dropped:
             rows = self.rng.sample(rows, len(rows))
         size = min(ask.limit, self._cap(ask), self._fitting(rows[offset:]))
-        return Page(rows=rows[offset : offset + size])
+        page = rows[offset : offset + size]
+        if page and self.copies and self.rng.random() < self.copies:
+            page = [*page, self.rng.choice(page)]
+        return Page(rows=page)
 
     def _is_behind(self, row: Row, key: str | int) -> bool:
         if self.seeks == "$gte":
@@ -114,6 +119,8 @@ class Adversary:
             return sorted(rows, key=lambda row: zlib.crc32(str(row[1]).encode()))
         if self.order == "ties":  # by time, and ties as they come
             return sorted(rows, key=lambda row: (row[0], self.rng.random()))
+        if self.order == "seconds":  # milliseconds do not count
+            return sorted(rows, key=lambda row: (row[0].replace(microsecond=0), self.rng.random()))
         if self.order == "shuffled":
             return self.rng.sample(rows, len(rows))
         by_date = ask.order_by == DIALECT.date_field

@@ -5,9 +5,11 @@ in front of it. Where rows are ordered by time, those of one instant may come in
 and one that leaves in front of them can bring the row that is looked for to the very place where it is looked
 for, with another one, never seen, in front of it. So all rows of the last instant are asked for again, and
 one of an earlier instant: if that one and nothing else stands in front of them, as many rows as before are
-earlier than they, and whatever order they come in, all of them are behind it.
+earlier than they, and whatever order they come in, all of them are behind it. An instant is a second, as long
+as nothing shows that milliseconds count.
 """
 
+from datetime import datetime
 from itertools import pairwise
 from math import log
 from typing import Final
@@ -18,6 +20,8 @@ _PROOF: Final = log(40_000)
 """Eight rows in order by chance come once in so many times."""
 
 
+_PAIRS: Final = 16
+"""So many neighbours ascend by chance once in 60,000 times."""
 RECENT: Final = 64
 """So many rows, or those of a page where they are more, are remembered to find the overlap in."""
 
@@ -27,6 +31,8 @@ def overlap_of(rows: list[Row]) -> tuple[int, bool]:
     holds them. It is none where all are of one instant: then nothing shows what is in front of them.
     """
     times = [row[0] for row in rows]
+    if not _tells_milliseconds(times):
+        times = [at.replace(microsecond=0) for at in times]
     earlier_first = times == sorted(times)
     if not earlier_first and times != sorted(times, reverse=True):
         return 1, True  # by no time, so by something else
@@ -36,6 +42,15 @@ def overlap_of(rows: list[Row]) -> tuple[int, bool]:
     while ties < len(rows) and times[-1 - ties] == times[-1]:
         ties += 1
     return (ties + 1, True) if ties < len(rows) else (ties, False)
+
+
+def _tells_milliseconds(times: list[datetime]) -> bool:
+    """Whether rows of one second come by their milliseconds, by more than chance."""
+    inside = sum(
+        one != other and one.replace(microsecond=0) == other.replace(microsecond=0)
+        for one, other in pairwise(times)
+    )
+    return inside >= _PAIRS and times == sorted(times)
 
 
 def _is_by_key(rows: list[Row]) -> bool:

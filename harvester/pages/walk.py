@@ -114,6 +114,8 @@ class Walk:
         """Whether the next page is asked for from behind the overlap on."""
         self._aside: Page | None = None
         """That page, until the overlap has been seen once more in front of it."""
+        self._versions: dict[Key, str] = {}
+        """Of the page before."""
         self._before: frozenset[Key] = frozenset()
         """Keys of the page before."""
         self._listed: list[Key] = []
@@ -194,7 +196,8 @@ class Walk:
         return lambda: replace(self.ask(), offset=position)
 
     def take(self, page: Page) -> tuple[Verdict, list[Row]]:
-        """The verdict, and the rows that are new (the overlap and what stands before it are not)."""
+        """The verdict, and the rows that are new (the overlap and what stands before it are not, but where
+        they come in another version)."""
         rows = page.rows
         items = len(rows) + len(page.rejects)
         if self._is_behind:
@@ -224,14 +227,17 @@ class Walk:
             return (Verdict.REPEATED if self.repeats else Verdict.MOVED), []
         if any(row[1] not in self._before for row in rows[:place]):
             return Verdict.MOVED, []
+        first = place + len(self._overlap)
+        newer = [row for row in rows[:first] if self._versions.get(row[1], row[2]) != row[2]]
         if self._aside is not None:
             page, self._aside = self._aside, None
             if not page.rows and not page.rejects:
-                return self._ended(), []
+                return self._ended(), newer
             self._position, self._overlap = self._position + 1, []
-            return self._go_on(page, page.rows, 0)
-        first = place + len(self._overlap)
-        return self._go_on(page, rows[first:], first)
+            verdict, fresh = self._go_on(page, page.rows, 0)
+        else:
+            verdict, fresh = self._go_on(page, rows[first:], first)
+        return verdict, [*newer, *fresh]
 
     def _is_cut_short(self, rows: list[Row]) -> bool:
         """Whether the page may hold too few rows for the overlap."""
@@ -292,11 +298,9 @@ class Walk:
             self._overlap, self._is_strict = [last], True
             # A single record would come again. And while no page was cut, this may well be the end.
             self._is_behind = items == 1 or (items < self._served.limit and not self._served.caps)
-            if not self._slack and len(keys) == len(page.rows):
-                self._look_further_back(fresh, len(page.rows))
-            else:
-                self._recent = []
+            self._look_further_back(fresh, len(page.rows))
         self._before = keys
+        self._versions = {row[1]: row[2] for row in page.rows}
         self._listed = [row[1] for row in page.rows]
         self._stale = self._stale + 1 if page.rows and not new else 0
         if self._stale > MOST_DOUBLES or self._is_round_and_round(items):
@@ -340,7 +344,12 @@ class Walk:
 
     def _look_further_back(self, fresh: list[Row], there: int) -> None:
         """Where one row is too little, and more do not take up too much of the page, of so many rows."""
-        self._recent = [*self._recent, *fresh][-max(RECENT, len(fresh)) :]
+        known = set(self._before)
+        for row in fresh:  # a copy at the end of an answer is not the last one of its rows
+            if row[1] not in known:
+                known.add(row[1])
+                self._recent.append(row)
+        del self._recent[: -max(RECENT, len(fresh))]
         wanted, is_held = overlap_of(self._recent)
         is_full = there >= min(self._served.limit, self._served.whole_page)
         if is_full and there > 1 and wanted > (there // 2 if there >= 16 else there - 1):
