@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from harvester import dialects, events
-from harvester.dialects import Ask, Page
+from harvester.dialects import Ask, Page, Reject
 from harvester.errors import ContractBroken, Moved
 from harvester.job import Outcome
 from harvester.pages import Pages, Served, Stretches, Unsorted, by_key, reader
@@ -21,6 +21,7 @@ from harvester.scheduler import Harvest
 from harvester.windows import Partition, Resolution, Span, Window
 from tests.harvesting import START, TOKEN_ENV, HastyClock, hours, settings
 from tests.loopback import Peer, answer, serving
+from tests.test_pages import HOUR, evenly, read
 
 Sends = Callable[[int, dict[str, Any]], list[dict[str, Any]]]
 """What is on the page for the request of this number."""
@@ -210,6 +211,24 @@ def test_an_instant_without_end_is_not_read_by_time() -> None:
     with pytest.raises(Unsorted):
         stretches_of(source, Served(limit=20, order_kept=True), SPAN)
     assert source.asked < 1100
+
+
+def test_items_in_front_that_are_no_records_cost_no_walk_of_every_second() -> None:
+    """They stand before the records of another hour, which come whatever is asked for, and tell no place."""
+    rejects = [Reject(reason="no _id", raw=b"%d" % n) for n in range(6)]
+
+    class Rows:
+        asked = 0
+
+        async def send(self, ask: Ask, /) -> Page:
+            self.asked += 1
+            front, rows = rejects[ask.offset :], evenly(5)[max(0, ask.offset - len(rejects)) :]
+            return Page(rows=rows, rejects=front)
+
+    server = Rows()
+    window = Window(start=HOUR.end, end=HOUR.end + timedelta(hours=1))
+    assert read(server, window=window, limit=1000).records == 0
+    assert server.asked < 20
 
 
 @pytest.mark.parametrize("resolution", [Resolution.HOUR, Resolution.AUTO])

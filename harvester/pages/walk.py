@@ -297,7 +297,8 @@ class Walk:
             self._slack = len(page.rejects) + len(fresh) - new
             self._overlap, self._is_strict = [last], True
             # A single record would come again. And while no page was cut, this may well be the end.
-            self._is_behind = items == 1 or (items < self._served.limit and not self._served.caps)
+            is_last = items < self._served.limit and not self._served.caps
+            self._is_behind = not self._slack and (items == 1 or is_last)
             self._look_further_back(fresh, len(page.rows))
         self._before = keys
         self._versions = {row[1]: row[2] for row in page.rows}
