@@ -1,0 +1,88 @@
+"""pages without offsets: what a page has to show before it is taken for all of a window."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import anyio
+import pytest
+
+from harvester.dialects import Ask, Page, Reject, Row
+from harvester.pages import Served
+from harvester.pages.asking import Asking
+from harvester.pages.at_once import TRIALS, AtOnce
+from harvester.windows import Window
+from tests.test_pages import DIALECT, HOUR, evenly
+
+A, B, C, D, E, F = evenly(6)
+SURE = [[A, B, C, D], *[[A, B, C, D]] * TRIALS, [A, B], [C, D]]
+"""A page that is whole: it comes again whenever it is tried, and halves hold just what it holds."""
+
+
+class Nobody:
+    """Takes what comes."""
+
+    def begin(self, part: Window) -> None: ...
+
+    async def add(self, rows: list[Row], rejects: list[Reject]) -> None: ...
+
+
+class Script:
+    """Answers with these pages, one after another."""
+
+    def __init__(self, pages: list[list[Row]]) -> None:
+        self._pages: Iterator[list[Row]] = iter(pages)
+
+    async def send(self, ask: Ask, /) -> Page:
+        return Page(rows=next(self._pages))
+
+
+def told(pages: list[list[Row]], served: Served, window: Window = HOUR) -> tuple[int, bool]:
+    """How many pages were asked for, and whether the window counts as whole."""
+    reading = AtOnce(Asking(Script(pages), served), dialect=DIALECT, served=served)
+    can_halve = (window.end - window.start) > timedelta(seconds=1)
+
+    async def read() -> tuple[int, bool]:
+        return await reading.read(window, Nobody(), can_halve=can_halve)
+
+    return anyio.run(read)
+
+
+def test_a_page_is_whole_that_comes_again_and_whose_halves_hold_just_what_it_holds() -> None:
+    served = Served(limit=100)
+    assert told(SURE, served) == (len(SURE), True)
+    assert told([SURE[0], *SURE[-2:]], served) == (3, True)  # what was tried is not tried again
+
+
+@pytest.mark.parametrize("trial", [1, 2, TRIALS])
+def test_a_page_that_comes_again_with_other_rows_is_not_whole_though_its_halves_agree(trial: int) -> None:
+    """As many, so the size of the cut stays; the two that were left out would be missed for good."""
+    served = Served(limit=100)
+    pages = [page if n != trial else [C, D, E, F] for n, page in enumerate(SURE)]
+    assert told(pages, served) == (1 + trial, False)
+    assert not served.is_cap_moving
+    assert not served.steady
+
+
+@pytest.mark.parametrize("trial", [1, TRIALS])
+def test_a_page_that_comes_again_in_another_size_shows_that_the_cut_moves(trial: int) -> None:
+    served = Served(limit=100)
+    pages = [page if n != trial else [A, B, C] for n, page in enumerate(SURE)]
+    assert told(pages, served) == (1 + trial, False)
+    assert served.is_cap_moving
+    assert told([[A, B]], served) == (1, False)  # from now on nothing is believed that can be cut
+
+
+@pytest.mark.parametrize(
+    ("pages", "asked", "is_whole"),
+    [
+        ([[C], [], [], [C]], 4, True),
+        ([[C], [A]], 2, False),
+        ([[C], [], [F]], 3, False),
+        ([[C], [], [], [D]], 4, False),
+    ],
+    ids=["alone", "one before it", "one behind it", "another in another order"],
+)
+def test_a_record_alone_is_whole_where_nothing_is_around_it(
+    pages: list[list[Row]], asked: int, is_whole: bool
+) -> None:
+    assert told(pages, Served(limit=100, whole_page=50)) == (asked, is_whole)
