@@ -25,7 +25,7 @@ SEEN_BY = {
     "the pace is off": 1,
     "no limit in flight": 0,
     "a slot is not returned": 5,
-    "done before it is sealed": 10,
+    "done before it is sealed": 11,
     "the first version wins": 0,
     "a short page is the end": 4,
     "ends are not widened": 4,
@@ -33,7 +33,7 @@ SEEN_BY = {
     "the server's clock is not asked": 143,
     "no anchor": 8,
     "shards are cut by arrival": 1,
-    "staging is not swept": 10,
+    "staging is not swept": 11,
 }
 """A seed whose story fails without that guard; `scripts/simulate-sweep --mutants` finds new ones."""
 

@@ -250,7 +250,7 @@ class _Story:
             output=OutputSettings(
                 url=str(self._out), compression=scenario.compression, shard_bytes=scenario.shard_bytes
             ),
-            fingerprint={"seed": scenario.seed},
+            fingerprint={"seed": scenario.seed, "time_zone": "UTC", "partition_by": "day"},
         )
 
 
