@@ -186,6 +186,15 @@ def test_stretches_end_and_are_not_whole(name: str, known: str) -> None:
     assert source.asked < MOST
 
 
+def test_rows_of_another_time_are_not_asked_for_in_each_second_of_a_window() -> None:
+    """Where offsets are taken to be ignored, and are not: then each half looks cut."""
+    beside = [record(n, BESIDE) for n in range(5)]
+    source = Source(lambda number, asked: beside[asked.get("Offset", 0) :])
+    with pytest.raises(Moved, match="requests for 0 records they are not whole yet"):
+        two_windows_of(source, Served(limit=100, offset_ignored=True))
+    assert source.asked < 2 * reader.MOST_REQUESTS
+
+
 def without_end(number: int, asked: dict[str, Any]) -> list[dict[str, Any]]:
     """The same ones each time, all of one instant, as many as are asked for behind any offset or key."""
     start, end = (datetime.fromisoformat(asked[name]) for name in ("StartDateTime", "EndDateTime"))

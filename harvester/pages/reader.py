@@ -21,7 +21,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Final
 
-from harvester.dialects import Ask, Dialect, Page
+from harvester.dialects import Ask, Dialect, Page, Reject, Row
 from harvester.errors import ContractBroken, Moved, ServerFailed, SourceError, TimedOut
 from harvester.events import Emit, RowsMoved, WindowSplit
 from harvester.pages.asking import Asking, Split, Turn, named
@@ -79,23 +79,23 @@ class Pages:
         """
         asked = endless = 0
         came: set[int] = set()
+        counting = _Counting(turn, window, came)
         parts: list[tuple[Window, set[int] | None]] = [(window, None)]
         while parts:
             part, around = parts.pop()
             try:
-                asked += await self._read_part(part, turn, around)
+                asked += await self._read_part(part, counting if asked else turn, around)
             except Split as split:
                 asked += split.asked
                 endless += isinstance(split, Endless)
                 if not self._can_halve(part) or endless > _ENDLESS_HALVES:
                     raise split.reason from None
-                if split.keys is not None:
-                    came |= split.keys
-                    if asked > MOST_REQUESTS + MOST_A_RECORD * len(came):
-                        raise Moved(
-                            f"{named(window)}: after {asked:,} requests for {len(came):,} records rows still "
-                            "move, or come twice in no order; run again later"
-                        ) from None
+                came |= split.keys or set()
+                if asked > MOST_REQUESTS + MOST_A_RECORD * len(came):
+                    raise Moved(
+                        f"{named(window)}: after {asked:,} requests for {len(came):,} records they are not "
+                        f"whole yet ({split.reason}); run again later"
+                    ) from None
                 self._emit(WindowSplit(start=part.start, end=part.end, reason=str(split.reason)))
                 first, second = part.halves()
                 parts += [(second, split.keys), (first, split.keys)]
@@ -254,6 +254,22 @@ class Pages:
         raise Moved(
             f"{named(part)}: rows changed their order on each of {UNION_WALKS} readings; run again later"
         )
+
+
+class _Counting:
+    """Hands on what comes, and notes which records of the window were among it."""
+
+    def __init__(self, turn: Turn, window: Window, came: set[int]) -> None:
+        self._turn = turn
+        self._window = window
+        self._came = came
+
+    def begin(self, part: Window) -> None:
+        self._turn.begin(part)
+
+    async def add(self, rows: list[Row], rejects: list[Reject]) -> None:
+        self._came.update(hash(row[1]) for row in rows if self._window.contains(row[0]))
+        await self._turn.add(rows, rejects)
 
 
 class DeepRefused(Split):
