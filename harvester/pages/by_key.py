@@ -19,7 +19,7 @@ from typing import Final
 from harvester.dialects import Dialect, Key, Page, Row
 from harvester.errors import ServerFailed, TimedOut
 from harvester.pages.asking import Asking, Split, Turn
-from harvester.pages.seek import LEAST_PROOF
+from harvester.pages.order import LEAST_PROOF
 from harvester.pages.served import Served
 from harvester.pages.walk import MOST_PAGES, Verdict, Walk
 from harvester.windows import Window

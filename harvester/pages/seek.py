@@ -20,45 +20,19 @@ behind its last row.
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from enum import Enum
 from typing import Final
 
 from harvester.dialects import Ask, Key, Page, Row
+from harvester.pages.order import FAR_ROWS, ascends, is_surprising
 from harvester.pages.overlap import RECENT, begins_with, overlap_of
 from harvester.pages.served import Served
+from harvester.pages.steps import Look, Step
 from harvester.windows import Span
 
-LEAST_PROOF = 8
-"""Rows in a page from which its order is judged: eight stand in order by chance once in 40,000 times."""
 _CUT: Final = timedelta(seconds=1)
 FAR: Final = timedelta(days=3)
 """Over a weekend."""
-_FAR_ROWS: Final = 64
 _MOST_DOUBTS: Final = 32
-
-
-class Step(Enum):
-    """What a page did to the stretch."""
-
-    MORE = "more"
-    END = "end"
-    STUCK = "stuck"
-    """What stands at this instant, or in the second around it, cannot be told by time: it has to be walked by
-    offset."""
-    UNSORTED = "unsorted"
-
-
-class _Look(Enum):
-    """What the next request asks for."""
-
-    BY_TIME = "by time"
-    FAR = "far"
-    """What came last and far over the end, for a record from behind it: by offset it takes two requests."""
-    OVERLAP = "overlap"
-    BEHIND = "behind"
-    """What stands behind the overlap, where a page with nothing else may have been cut."""
-    AGAIN = "again"
-    """The overlap, in front of what stood behind it."""
 
 
 class Seek:
@@ -99,7 +73,7 @@ class Seek:
         """What came before it was looked far over the end."""
         self._reached_to = stretch.start
         """How far the page before was to reach."""
-        self._look = _Look.BY_TIME
+        self._look = Look.BY_TIME
         self._last = 0
         """At which offset the last row of the page before stands."""
         self._overlap: list[Key] = []
@@ -135,16 +109,16 @@ class Seek:
 
     @property
     def is_by_offset(self) -> bool:
-        return self._look is not _Look.BY_TIME
+        return self._look is not Look.BY_TIME
 
     def ask(self) -> Ask:
-        if self._look is _Look.FAR:
-            limit = min(self._served.limit, _FAR_ROWS)
+        if self._look is Look.FAR:
+            limit = min(self._served.limit, FAR_ROWS)
             start = self.position - self._widen
             self._far = replace(self._asked, start=start, end=min(self._horizon, self.end + FAR), limit=limit)
             return self._far
-        if self._look is not _Look.BY_TIME:
-            is_behind = self._look is _Look.BEHIND
+        if self._look is not Look.BY_TIME:
+            is_behind = self._look is Look.BEHIND
             offset = self._last + 1 - (0 if is_behind else len(self._overlap))
             # Another limit makes another request of it, which need not fare the same.
             limit = max(1, self._served.limit - (self._once is not None))
@@ -164,10 +138,10 @@ class Seek:
 
     def take(self, page: Page) -> tuple[Step, list[Row]]:
         """The step, and the rows that are new; rows beyond the stretch are among them."""
-        is_far = self._look is _Look.FAR
+        is_far = self._look is Look.FAR
         if is_far:
-            self._look, self._asked = _Look.BY_TIME, self._far
-        if self._look is not _Look.BY_TIME:
+            self._look, self._asked = Look.BY_TIME, self._far
+        if self._look is not Look.BY_TIME:
             return self._take_by_offset(page)
         rows, items = page.rows, len(page.rows) + len(page.rejects)
         if not rows:
@@ -176,7 +150,7 @@ class Seek:
             return Step.UNSORTED, []  # it goes by another range, so by another order too
         if not self._served.order_kept:
             return self._take_unproven(page)
-        if not _ascends([row[0] for row in rows]):
+        if not ascends([row[0] for row in rows]):
             return Step.UNSORTED, []
         if self._edge and self._widen and self._edge_keys.isdisjoint(row[1] for row in rows):
             return Step.STUCK, []  # the records of `position` must stand there: moved, or another order
@@ -221,7 +195,7 @@ class Seek:
         A few rows may ascend by chance in a page that came in another order, for this one request, and was
         cut: they have to come again, in the next page, which may hold more behind them.
         """
-        if _is_surprising(rows):
+        if is_surprising(rows):
             self._doubtful = []
             return True
         here = [row for row in rows if row[0] >= self.position]
@@ -254,7 +228,7 @@ class Seek:
         """At the end of the stretch, where no record from behind it came."""
         if is_far or self._is_careful or self.until < self.end or self._horizon - self.end <= self._beyond:
             return self._look_behind(page, page.rows)
-        self._near, self._look = page, _Look.FAR
+        self._near, self._look = page, Look.FAR
         return Step.MORE
 
     def _reaches_further(self, at: datetime) -> bool:
@@ -288,11 +262,11 @@ class Seek:
         Doubles, and ties in another order, show as rows that were listed before.
         """
         rows = page.rows
-        if self._look is _Look.BEHIND:
+        if self._look is Look.BEHIND:
             if len(rows) > 1 and [row[1] for row in rows] == self._before:
                 self._served.offset_ignored = True
                 return self.distrust_offset(), []
-            self._look, self._aside = _Look.AGAIN, page
+            self._look, self._aside = Look.AGAIN, page
             return Step.MORE, []
         if page.rejects or not begins_with(rows, self._overlap, is_strict=self._is_strict):
             is_repeated = [row[1] for row in rows] == self._before
@@ -302,24 +276,24 @@ class Seek:
             return self.distrust_offset(), []
         first = self._last + 1 - len(self._overlap)
         fresh = rows[len(self._overlap) :]
-        if self._look is _Look.AGAIN:
+        if self._look is Look.AGAIN:
             first, fresh = self._last + 1, self._aside.rows
             rows = [*rows[: len(self._overlap)], *fresh]
             if self._aside.rejects:
                 return self.distrust_offset(), []
             if not fresh:
                 return self._prove(), []
-            if self._once is None and not _is_surprising(rows):
-                self._once, self._look = [row[1] for row in fresh], _Look.BEHIND
+            if self._once is None and not is_surprising(rows):
+                self._once, self._look = [row[1] for row in fresh], Look.BEHIND
                 return Step.MORE, []
             once, self._once = self._once, None
             if once is not None and set(once[: len(fresh)]) != {row[1] for row in fresh[: len(once)]}:
                 self._alone_at = None
                 return self.distrust_offset(), []
         elif not fresh:
-            self._look = _Look.BEHIND
+            self._look = Look.BEHIND
             return Step.MORE, []
-        if not self._served.order_kept or not _ascends([row[0] for row in rows]):
+        if not self._served.order_kept or not ascends([row[0] for row in rows]):
             return Step.UNSORTED, []
         if any(row[1] in self._listed for row in fresh):
             return self.distrust_offset(), []
@@ -333,7 +307,7 @@ class Seek:
         self._advance(rows)
         if not moved:
             return self._look_behind(page, fresh, first), fresh
-        self._look = _Look.BY_TIME
+        self._look = Look.BY_TIME
         return Step.MORE, fresh
 
     def distrust_offset(self) -> Step:
@@ -342,10 +316,10 @@ class Seek:
         Of one instant that shows no order what lies before it comes first, lest all of that be walked second
         by second; and nobody cuts pages to one record.
         """
-        if self._look is _Look.FAR:
-            self._look = _Look.BY_TIME
+        if self._look is Look.FAR:
+            self._look = Look.BY_TIME
             return self._look_behind(self._near, self._near.rows)
-        self._look = _Look.BY_TIME
+        self._look = Look.BY_TIME
         if not self._served.order_kept:
             return Step.UNSORTED
         if self._alone_at is not None:
@@ -363,7 +337,7 @@ class Seek:
         if self._served.offset_ignored:
             return self.distrust_offset()
         rows, items = page.rows, len(page.rows) + len(page.rejects)
-        if self._look is _Look.BY_TIME:
+        if self._look is Look.BY_TIME:
             self._listed, self._recent, self._once = set(), [], None
         self._before = [row[1] for row in rows]
         self._listed.update(self._before)
@@ -373,7 +347,7 @@ class Seek:
         self._overlap, self._is_strict = [row[1] for row in self._recent[-wanted:]], not is_held
         # A single record would come again. And while no page was cut, this may well be the end.
         is_short = items == 1 or (items < self._served.limit and not self._served.caps)
-        self._look = _Look.BEHIND if is_short else _Look.OVERLAP
+        self._look = Look.BEHIND if is_short else Look.OVERLAP
         return Step.MORE
 
     def _note(self, items: int, fresh: list[Row]) -> None:
@@ -394,7 +368,7 @@ class Seek:
 
     def _pass(self, rows: list[Row]) -> Step:
         """A record from behind the reach has come, so all before it."""
-        self._look = _Look.BY_TIME
+        self._look = Look.BY_TIME
         if self.until >= self.end:
             self.position = self.end
             return Step.END
@@ -424,7 +398,7 @@ class Seek:
         self.position = position
         self._edge = set()
         self._doubtful, self._doubts = [], 0
-        self._look, self._items = _Look.BY_TIME, 0
+        self._look, self._items = Look.BY_TIME, 0
         if self.until <= position:
             self._reach_on(position)
 
@@ -440,7 +414,7 @@ class Seek:
     def trim(self, end: datetime) -> None:
         """Gives the rest of the stretch back; never what has come already."""
         self.end = self.until = max(end, self.position)
-        self._look = _Look.BY_TIME
+        self._look = Look.BY_TIME
 
     def stop(self) -> None:
         """Gives back the windows of the stretch of which nothing has come."""
@@ -451,7 +425,7 @@ class Seek:
     def halve(self, floor: timedelta) -> bool:
         """Reaches half as far with the next request, or to the end of the window under way where it reached
         over that; whether it was longer than `floor`."""
-        self._look = _Look.BY_TIME
+        self._look = Look.BY_TIME
         self._is_careful = True
         cut = next((cut for cut in self._cuts if cut > self.position), self.end)
         if cut < self.until:
@@ -464,28 +438,3 @@ class Seek:
         self._longest = timedelta(milliseconds=max(1, length // timedelta(milliseconds=2)))
         self.until = self.position + self._longest
         return True
-
-
-def _is_surprising(rows: list[Row]) -> bool:
-    """Whether rows that ascend are so many that it is no chance."""
-    return len({row[0] for row in rows[:_FAR_ROWS]}) >= LEAST_PROOF
-
-
-def proves_order(by_date: Page, by_key: Page) -> bool | None:
-    """Whether two pages of one range, asked for in two orders, show that the server keeps the order asked
-    for.
-
-    None: the rows do not tell, being too few, or in both orders at once.
-    """
-    dated, keyed = by_date.rows, by_key.rows
-    if len(dated) < LEAST_PROOF or len(keyed) < LEAST_PROOF:
-        return None
-    if not _ascends([row[0] for row in dated]) or not _ascends([row[1] for row in keyed]):
-        return False
-    if _ascends([row[1] for row in dated]) or _ascends([row[0] for row in keyed]):
-        return None
-    return True
-
-
-def _ascends(values: list[datetime] | list[Key]) -> bool:
-    return values == sorted(values)  # not by a generator, which costs a call for each row

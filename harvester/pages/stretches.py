@@ -10,9 +10,11 @@ from harvester.dialects import Ask, Dialect, Page, Reject, Row
 from harvester.errors import BadPage, ContractBroken, Refused, Rejected, ServerFailed, SourceError, TimedOut
 from harvester.events import Emit, WindowSplit
 from harvester.pages.asking import Asking, Split, Turn
+from harvester.pages.order import LEAST_PROOF, proves_order
 from harvester.pages.reader import FLOOR_S, Pages
-from harvester.pages.seek import LEAST_PROOF, Seek, Step, proves_order
+from harvester.pages.seek import Seek
 from harvester.pages.served import Served
+from harvester.pages.steps import Step
 from harvester.transport import Layer, OutageOutlived
 from harvester.windows import Span, Window
 

@@ -8,7 +8,8 @@ from typing import Any, Final
 from harvester.output.assembly import Assembly
 from harvester.output.folder import Output
 from harvester.pages.reader import Pages
-from harvester.pages.seek import Seek, Step
+from harvester.pages.seek import Seek
+from harvester.pages.steps import Step
 from harvester.pages.walk import Walk
 from harvester.records.gather import Batch, Gather
 from harvester.scheduler.fetching import Fetcher
