@@ -81,6 +81,7 @@ def run(
         Path("job.toml").write_text(
             f'[source]\ndialect = "mine.toml"\nbase_url = "{simulator.url}"\n'
             "[span]\nstart = 2024-01-01\nend = 2024-01-03\n"
+            "[fetch]\nconcurrency = 1\n"  # else a window without records may be done before
         )
         code = main(["run", "job.toml"])
         if code == 2:
