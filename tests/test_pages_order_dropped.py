@@ -9,6 +9,7 @@ import random
 from datetime import timedelta
 
 import anyio
+import pytest
 
 from tests.test_pages_adversary import LOT, Adversary, record, story
 
@@ -44,3 +45,15 @@ def server_of(seed: int) -> Adversary:
 def test_a_page_that_came_in_another_order_hides_nothing() -> None:
     for seed in range(SEEDS):
         anyio.run(lambda seed: story(seed, True, server_of(seed), order_kept=True), seed)
+
+
+@pytest.mark.parametrize("offsets", ["ignored", "refused"])
+def test_few_rows_are_not_walked_second_by_second_where_no_offset_shows_that_they_are_all(
+    offsets: str,
+) -> None:
+    server = server_of(0)
+    server.cap, server.offsets, server.depth, server.order = "none", offsets, 1, "kept"
+    server.opposite = server.dropped = 0.0
+    server.rows = [record(server.rng, LOT.start + n * timedelta(minutes=30)) for n in range(1, 5)]
+    anyio.run(lambda: story(0, True, server, order_kept=True))
+    assert server.calls < 40

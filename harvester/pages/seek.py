@@ -329,6 +329,8 @@ class Seek:
             if before > self.position:
                 self.until = before
                 return Step.MORE
+        if self._doubtful:
+            return Step.MORE  # what was doubted comes again, and then there is less to walk
         return Step.MORE if self._asked.start < self.position - self._widen else Step.STUCK
 
     def _look_behind(self, page: Page, fresh: list[Row], first: int = 0) -> Step:
