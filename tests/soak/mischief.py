@@ -30,6 +30,8 @@ NOW_AND_THEN: Final[tuple[Fault, ...]] = (
     {"body": "text", "share": 0.005},
     {"body": "cut_json", "share": 0.01},
     {"body": "trailing", "share": 0.005},
+    {"body": "two_codes", "share": 0.005},
+    {"body": "two_lists", "share": 0.005},
     {"body": "bom", "share": 0.05},
     {"body": "pretty", "share": 0.05},
     {"cut": "length", "share": 0.01},
