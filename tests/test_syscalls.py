@@ -118,9 +118,9 @@ def _snapshot(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("place", [*REFUSED, *PASSED_OVER])
 def test_a_link_planted_in_an_output_leads_nobody_out_of_it(tmp_path: Path, place: str) -> None:
-    """Where it stands in the place of a folder, of the ledger, of the lock or of what tells readers that all is
-    there the run is refused; elsewhere another name is taken, or it gives way where only a run of ours writes.
-    What it points to keeps its bytes, and nothing is made beside it.
+    """Where it stands in the place of a folder, of the ledger, of the lock or of what readers wait for the
+    run is refused. Elsewhere another name is taken, or it gives way where only a run of ours writes. What it
+    points to keeps its bytes, and nothing is made beside it.
     """
     victims = tmp_path / "victims"
     victims.mkdir()
