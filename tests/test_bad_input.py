@@ -67,7 +67,7 @@ def test_a_path_that_no_record_has_is_code_6_with_its_name(
     code, out, err = run(tmp_path, monkeypatch, capsys)
     assert code == 6
     summary = orjson.loads(out.splitlines()[-1])
-    assert (summary["status"], summary["windows"]["done"], summary["records"]) == ("contract", 0, 0)
+    assert (summary["status"], summary["records"]) == ("contract", 0)  # an empty window may be done before
     assert field in err
     assert "[source] dialect" in err
 
@@ -81,7 +81,6 @@ def run(
         Path("job.toml").write_text(
             f'[source]\ndialect = "mine.toml"\nbase_url = "{simulator.url}"\n'
             "[span]\nstart = 2024-01-01\nend = 2024-01-03\n"
-            "[fetch]\nconcurrency = 1\n"  # else a window without records may be done before
         )
         code = main(["run", "job.toml"])
         if code == 2:
