@@ -7,6 +7,7 @@ page has to show by itself that it goes on from where the last one ended.
 import os
 import random
 from datetime import timedelta
+from functools import partial
 
 import anyio
 import pytest
@@ -48,12 +49,14 @@ def test_a_page_that_came_in_another_order_hides_nothing() -> None:
 
 
 @pytest.mark.parametrize("offsets", ["ignored", "refused"])
+@pytest.mark.parametrize("minutes", [(11, 99, 108, 195, 217, 228), (15, 22, 24, 93, 218, 221)])
 def test_few_rows_are_not_walked_second_by_second_where_no_offset_shows_that_they_are_all(
-    offsets: str,
+    minutes: tuple[int, ...], offsets: str
 ) -> None:
-    server = server_of(0)
-    server.cap, server.offsets, server.depth, server.order = "none", offsets, 1, "kept"
-    server.opposite = server.dropped = 0.0
-    server.rows = [record(server.rng, LOT.start + n * timedelta(minutes=30)) for n in range(1, 5)]
-    anyio.run(lambda: story(0, True, server, order_kept=True))
-    assert server.calls < 40
+    for seed in (0, 2):  # how far a request may reach over the end is drawn
+        server = server_of(seed)
+        server.cap, server.offsets, server.depth, server.order, server.limit = "none", offsets, 1, "kept", 25
+        server.opposite = server.dropped = 0.0
+        server.rows = [record(server.rng, LOT.start + timedelta(minutes=one)) for one in minutes]
+        anyio.run(partial(story, seed, True, server, order_kept=True))
+        assert server.calls < 40
