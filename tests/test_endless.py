@@ -16,12 +16,13 @@ from harvester.dialects import Ask, Page, Reject
 from harvester.errors import ContractBroken, Moved
 from harvester.job import Outcome
 from harvester.pages import Pages, Served, Stretches, Unsorted, by_key, reader
-from harvester.records import Gather, Held, Sheaf
+from harvester.records import Gather, Held
 from harvester.scheduler import Harvest
 from harvester.windows import Partition, Resolution, Span, Window
 from tests.harvesting import START, TOKEN_ENV, HastyClock, hours, settings
 from tests.loopback import Peer, answer, serving
 from tests.test_pages import HOUR, evenly, read
+from tests.test_pages_adversary import sheaf_of
 
 Sends = Callable[[int, dict[str, Any]], list[dict[str, Any]]]
 """What is on the page for the request of this number."""
@@ -138,14 +139,7 @@ def stretches_of(source: Source, served: Served, *spans: Span) -> None:
         pages = Pages(source, dialect=DIALECT, served=served, emit=events.nobody)
         stretches = Stretches(source, pages, dialect=DIALECT, served=served, emit=events.nobody)
         for span in spans:
-            sheaf = Sheaf(
-                span.start,
-                span.end,
-                partition_of=lambda at: DAY,
-                dialect=DIALECT,
-                held=Held(),
-                spill_path=lambda: Path("/nowhere"),
-            )
+            sheaf = sheaf_of(span)
             await stretches.read(span, sheaf)
             for told in await sheaf.batches():
                 if isinstance(told, tuple):

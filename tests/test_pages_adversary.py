@@ -10,6 +10,7 @@ it by any request.
 import os
 import random
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate, pairwise
@@ -190,15 +191,7 @@ async def story(seed: int, by_time: bool, server: Adversary, *, order_kept: bool
     served = Served(limit=server.limit, seeks=server.seeks != "never", order_kept=order_kept)
     pages = Pages(server, dialect=DIALECT, served=served, emit=events.nobody)
     stretches = Stretches(server, pages, dialect=DIALECT, served=served, emit=events.nobody)
-    sheaf = Sheaf(
-        LOT.start,
-        LOT.end,
-        partition_of=lambda at: DAY,
-        dialect=DIALECT,
-        held=Held(),
-        spill_path=lambda: Path("/nowhere"),
-        cuts=CUTS,
-    )
+    sheaf = sheaf_of(LOT, cuts=CUTS)
     told: list[Batch | tuple[Window, str]] = []
     try:
         if not by_time:
@@ -224,6 +217,19 @@ async def story(seed: int, by_time: bool, server: Adversary, *, order_kept: bool
     assert all(one.end == other.start for one, other in pairwise(windows)), seed
 
 
+def sheaf_of(stretch: Span, *, cuts: Sequence[datetime] = ()) -> Sheaf:
+    """What a stretch within the day gathers its rows in; nothing of it goes to disk."""
+    return Sheaf(
+        stretch.start,
+        stretch.end,
+        partition_of=lambda at: DAY,
+        dialect=DIALECT,
+        held=Held(),
+        spill_path=lambda: Path("/nowhere"),
+        cuts=cuts,
+    )
+
+
 async def walked(pages: Pages, window: Window) -> Batch | tuple[Window, str]:
     gather = Gather(window, dialect=DIALECT, held=Held(), spill_path=lambda: Path("/nowhere"))
     try:
@@ -245,15 +251,7 @@ async def whole(server: Adversary, seed: int) -> None:
     served = Served(limit=1000, seeks=server.seeks != "never")
     pages = Pages(server, dialect=DIALECT, served=served, emit=events.nobody)
     stretches = Stretches(server, pages, dialect=DIALECT, served=served, emit=events.nobody)
-    sheaf = Sheaf(
-        LOT.start,
-        LOT.end,
-        partition_of=lambda at: DAY,
-        dialect=DIALECT,
-        held=Held(),
-        spill_path=lambda: Path("/nowhere"),
-        cuts=CUTS,
-    )
+    sheaf = sheaf_of(LOT, cuts=CUTS)
     try:
         await stretches.read(LOT, sheaf, cuts=CUTS)
         told = await sheaf.batches()
@@ -277,14 +275,7 @@ def test_an_instant_alone_and_far_away_is_not_reached_second_by_second(offsets: 
         served = Served(limit=100, order_kept=True, whole_page=50)
         pages = Pages(server, dialect=DIALECT, served=served, emit=events.nobody)
         stretches = Stretches(server, pages, dialect=DIALECT, served=served, emit=events.nobody)
-        sheaf = Sheaf(
-            LOT.start,
-            LOT.end,
-            partition_of=lambda at: DAY,
-            dialect=DIALECT,
-            held=Held(),
-            spill_path=lambda: Path("/nowhere"),
-        )
+        sheaf = sheaf_of(LOT)
         await stretches.read(LOT, sheaf)
         return await sheaf.batches()
 
