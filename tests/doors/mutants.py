@@ -252,7 +252,7 @@ MUTANTS: Final = [
         "harvester/dialects/unfit.py",
         "OverflowError, RecursionError)",
         "OverflowError)",
-        f"{_BOUNDS} tests/test_dialects.py",
+        f"{_BOUNDS} tests/test_dialects_rejects.py",
     ),
     Mutant(
         "an answer has any number of headers",
