@@ -18,18 +18,20 @@ from harvester.errors import ConfigError, StorageError
 from harvester.verify import verify
 from tests.disks.choosing import Choice, spots
 from tests.disks.mutants import BREAKING
+from tests.disks.processes import Cases, in_a_process
 from tests.disks.recording import FAILING, Blow
+from tests.disks.report import Report
 from tests.disks.runs import (
     STORIES,
     Ended,
-    Report,
     arguments,
     broken_promises,
     by_plain_names,
-    in_a_process,
     picture,
     run,
+    source_of,
 )
+from tests.disks.source import Near
 from tests.harvesting import manifest
 
 STORAGE: Final = 7
@@ -58,17 +60,25 @@ class Breakages:
     """One sweep. The first run of the story meets errors as well as the second, which has the last word."""
 
     def __init__(
-        self, url: str, folder: Path, *, story: str, choice: Choice, mutant: str, by_command: bool
+        self,
+        source: Near | str,
+        folder: Path,
+        *,
+        story: str,
+        choice: Choice,
+        mutant: str,
+        until_wrong: bool = False,
     ) -> None:
-        self._run = partial(run, url, by_command=by_command)
+        self._run = partial(run, source)
         self._folder = folder
         self._story = STORIES[story]
         self._choice = choice
         self._mutant = BREAKING.get(mutant)
         self._number = 0
         self.report = Report()
+        self._cases = Cases(folder, self.report, until_wrong=until_wrong)
 
-    def sweep(self, *, until_wrong: bool = False) -> None:
+    def sweep(self) -> None:
         nothing, begun, clean = (self._folder / name for name in ("nothing", "begun", "clean"))
         nothing.mkdir()
         self._undisturbed(nothing, begun, self._story.before)
@@ -80,9 +90,10 @@ class Breakages:
             shutil.rmtree(self._folder / "world")
             self.report.count("calls", len(calls.kinds))
             for blow in self._blows(calls):
-                self._try(source, job, blow, least=told)
-                if until_wrong and self.report.wrong:
-                    return
+                self._cases.play(partial(self._try, source, job, blow, told))
+            self._cases.finish()
+            if self._cases.is_over:
+                return
 
     def _undisturbed(self, source: Path, target: Path, job: dict[str, Any]) -> Ended:
         shutil.copytree(source, target)
@@ -108,21 +119,22 @@ class Breakages:
                 self.report.count("points")
         return chosen
 
-    def _try(self, source: Path, job: dict[str, Any], blow: Blow, *, least: int) -> None:
-        world = self._folder / "world"
+    def _try(
+        self, source: Path, job: dict[str, Any], blow: Blow, least: int, world: Path, report: Report
+    ) -> None:
         shutil.copytree(source, world)
         ended = self._run(world, job, blow=blow, mutant=self._mutant)
-        self.report.count("errors")
-        self.report.count("not reached", not ended.struck)
+        report.count("errors")
+        report.count("not reached", not ended.struck)
         wrong = [f"{path} was synced again" for path in ended.retried]
         wrong += broken_promises(world / "out", least=least)
         found = differences(world / "out")
         if ended.code == STORAGE:
-            self.report.count("exit 7")
+            report.count("exit 7")
             wrong += self._of_the_message(ended.error, world)
             wrong += [one for one in found if one.partition(":")[0] not in UNTOLD]
         elif ended.code == self._story.code:
-            self.report.count("unharmed")
+            report.count("unharmed")
             wrong += found
             if ended.struck and not _is_dispensable(ended):
                 wrong.append("the run does not say that this failed")
@@ -134,8 +146,7 @@ class Breakages:
         elif (after := by_plain_names(picture(world / "out"))) != self._wanted:
             wrong.append(f"differs: {sorted({*after.items()} ^ {*self._wanted.items()})}")
         how = "for good" if blow.lasting else "torn" if blow.torn else "once"
-        self.report.judged(f"{errno.errorcode[blow.error]} {how} at {blow.at}, from {source.name}", wrong)
-        shutil.rmtree(world)
+        report.judged(f"{errno.errorcode[blow.error]} {how} at {blow.at}, from {source.name}", wrong)
 
     @staticmethod
     def _of_the_message(error: str, world: Path) -> list[str]:
@@ -164,9 +175,14 @@ def main() -> int:
     args = arguments(mutant="", until_wrong=0).parse_args()
     choice = Choice.of(args)
     breakages = Breakages(
-        args.url, args.folder, story=args.story, choice=choice, mutant=args.mutant, by_command=args.by_command
+        source_of(args),
+        args.folder,
+        story=args.story,
+        choice=choice,
+        mutant=args.mutant,
+        until_wrong=bool(args.until_wrong),
     )
-    breakages.sweep(until_wrong=bool(args.until_wrong))
+    breakages.sweep()
     print(breakages.report.encoded())
     return bool(breakages.report.wrong)
 

@@ -20,8 +20,10 @@ LIMIT_S: Final = 300.0
 
 
 def run_command(url: str, world: Path, job: dict[str, Any], blow: Blow | None) -> dict[str, Any] | None:
-    """What the run told of itself and of its calls; None: killed. The job file lies beside `world`."""
-    file, told = world.with_name("job.toml"), world.with_name("told.json")
+    """What the run told of itself and of its calls; None: killed. The job file lies beside `world`, since
+    others may play at the same time.
+    """
+    file, told = world.with_suffix(".toml"), world.with_suffix(".json")
     file.write_text(_job_file(url, world, job))
     told.unlink(missing_ok=True)
     asked = {"world": str(world), "told": str(told), "blow": None if blow is None else asdict(blow)}

@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.disks.choosing import Choice, Spot, spots
+from tests.disks.processes import Cases
 from tests.disks.recording import Blow
-from tests.disks.runs import STORIES, Ended, Report, arguments, broken_promises, picture, run
+from tests.disks.report import Report
+from tests.disks.runs import STORIES, Ended, arguments, broken_promises, picture, run, source_of
+from tests.disks.source import Near
 from tests.harvesting import manifest
 
 
@@ -20,14 +23,15 @@ class Crashes:
     """One sweep. The first run of the story is killed as well as the second; the second has the last word."""
 
     def __init__(
-        self, url: str, folder: Path, *, story: str, choice: Choice, recoveries: int, by_command: bool
+        self, source: Near | str, folder: Path, *, story: str, choice: Choice, recoveries: int
     ) -> None:
-        self._run = partial(run, url, by_command=by_command)
+        self._run = partial(run, source)
         self._folder = folder
         self._story = STORIES[story]
         self._choice = choice
         self._recoveries = recoveries
         self.report = Report()
+        self._cases = Cases(folder, self.report)
 
     def sweep(self) -> None:
         nothing, begun, clean = (self._folder / name for name in ("nothing", "begun", "clean"))
@@ -55,19 +59,32 @@ class Crashes:
         self.report.count("calls", len(named))
         self.report.count("points", len(blows))
         for number, blow in enumerate(blows[:: self._choice.every], start=1):
-            shutil.copytree(source, world)
-            killed = self._run(world, job, blow=blow).code is None
-            self.report.count("killed", killed)
-            self.report.count("not reached", not killed)
-            wrong = broken_promises(world / "out", least=least)
-            for again in range(self._recoveries):
-                at = Spot(nth=1 + (number * 7 + again * 101) % len(named))
-                killed = self._run(world, self._story.run, blow=replace(blow, at=at)).code is None
-                self.report.count("killed in the recovery", killed)
-                wrong += broken_promises(world / "out", least=least)
-            wrong += self._at_the_end(world)
-            self.report.judged(f"{blow.kind} {blow.at}, from {source.name}", wrong)
-            shutil.rmtree(world)
+            spot = Spot(nth=1 + number * 7 % len(named))
+            self._cases.play(partial(self._kill, source, job, blow, spot, least))
+        self._cases.finish()
+
+    def _kill(
+        self,
+        source: Path,
+        job: dict[str, Any],
+        blow: Blow,
+        spot: Spot,
+        least: int,
+        world: Path,
+        report: Report,
+    ) -> None:
+        shutil.copytree(source, world)
+        killed = self._run(world, job, blow=blow).code is None
+        report.count("killed", killed)
+        report.count("not reached", not killed)
+        wrong = broken_promises(world / "out", least=least)
+        for again in range(self._recoveries):
+            at = replace(spot, nth=spot.nth + again * 101)
+            killed = self._run(world, self._story.run, blow=replace(blow, at=at)).code is None
+            report.count("killed in the recovery", killed)
+            wrong += broken_promises(world / "out", least=least)
+        wrong += self._at_the_end(world)
+        report.judged(f"{blow.kind} {blow.at}, from {source.name}", wrong)
 
     def _at_the_end(self, world: Path) -> list[str]:
         """It must be as if nothing had happened."""
@@ -86,12 +103,7 @@ def main() -> int:
     args = arguments(recoveries=1).parse_args()
     choice = Choice.of(args)
     crashes = Crashes(
-        args.url,
-        args.folder,
-        story=args.story,
-        choice=choice,
-        recoveries=args.recoveries,
-        by_command=args.by_command,
+        source_of(args), args.folder, story=args.story, choice=choice, recoveries=args.recoveries
     )
     crashes.sweep()
     print(crashes.report.encoded())

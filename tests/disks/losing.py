@@ -5,22 +5,24 @@ killed, whose calls no sync has followed; the recoveries of what power losses le
 of which must lead to states that are wrong. `python -m tests.disks.losing URL FOLDER`; the last line is JSON.
 """
 
-import hashlib
-import pickle
 import random
 import shutil
 import sys
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
 from tests.disks.choosing import Choice, Spot, spots
-from tests.disks.losses import Model, State, lay_out
+from tests.disks.losses import Model, State, digest, lay_out
 from tests.disks.mutants import LOSING
+from tests.disks.processes import Cases
 from tests.disks.record import operations, told_of
 from tests.disks.recording import Blow
-from tests.disks.runs import STORIES, Ended, Report, arguments, broken_promises, picture, run
+from tests.disks.report import Report
+from tests.disks.runs import STORIES, Ended, arguments, broken_promises, picture, run, source_of
+from tests.disks.source import Near
 from tests.harvesting import manifest
 
 AGAIN: Final = 6
@@ -33,22 +35,32 @@ class Losses:
     """One sweep over the states of one or more records, each state tried once; at `most` so many."""
 
     def __init__(
-        self, url: str, folder: Path, *, story: str, choice: Choice, drawn: int, seed: int, most: int = NO_END
+        self,
+        source: Near | str,
+        folder: Path,
+        *,
+        story: str,
+        choice: Choice,
+        drawn: int,
+        seed: int,
+        most: int = NO_END,
+        until_wrong: bool = False,
     ) -> None:
-        self._url = url
+        self._source = source
         self._folder = folder
         self._story = STORIES[story]
         self._choice = choice
         self._drawn = drawn
         self._seed = seed
         self._most = most
-        self._seen: set[bytes] = set()
+        self._seen: set[tuple[bytes, int, bool]] = set()
         self.report = Report()
+        self._cases = Cases(folder, self.report, until_wrong=until_wrong)
         clean = folder / "clean"
         clean.mkdir()
-        self._done(run(url, clean, self._story.before))
+        self._done(run(source, clean, self._story.before))
         self._records_before = int(manifest(clean / "out")["records"])
-        self._done(run(url, clean, self._story.run))
+        self._done(run(source, clean, self._story.run))
         self._wanted = picture(clean / "out")
 
     def _done(self, ended: Ended) -> None:
@@ -61,21 +73,21 @@ class Losses:
         world, record = self._folder / "recorded", self._folder / "record"
         world.mkdir()
         change = LOSING.get(mutant)
-        self._done(run(self._url, world, self._story.before, record=record, mutant=change))
+        self._done(run(self._source, world, self._story.before, record=record, mutant=change))
         start = before = sum(1 for _ in operations(record))
         if killed_at is not None:
             blow = Blow(at=killed_at, kind="kill")
-            killed = run(self._url, world, self._story.run, record=record, blow=blow)
+            killed = run(self._source, world, self._story.run, record=record, blow=blow)
             self.report.count("killed", killed.code is None)
             start = sum(1 for _ in operations(record))
-        self._done(run(self._url, world, self._story.run, record=record, mutant=change))
+        self._done(run(self._source, world, self._story.run, record=record, mutant=change))
         return self._taken(world, record), before, start if killed_at else 0
 
     def record_from(self, state: State) -> _Calls:
         """The calls of a recovery from what a power loss left."""
         world, record = self._folder / "recorded", self._folder / "record"
         lay_out(state, world)
-        self._done(run(self._url, world, self._story.run, record=record))
+        self._done(run(self._source, world, self._story.run, record=record))
         return self._taken(world, record)
 
     @staticmethod
@@ -117,24 +129,25 @@ class Losses:
 
     def _judge(self, state: State, case: str, *, least: int, ended: bool) -> None:
         """`ended`: the run was over and had claimed what it claims."""
-        digest = hashlib.blake2b(pickle.dumps((sorted(state.items()), least, ended))).digest()
-        if digest in self._seen:
+        what = digest(state), least, ended
+        if what in self._seen:
             self.report.count("met before")
             return
-        self._seen.add(digest)
+        self._seen.add(what)
         self.report.count("states")
-        world = self._folder / "world"
+        self._cases.play(partial(self._recover, state, case, least, ended))
+
+    def _recover(self, state: State, case: str, least: int, ended: bool, world: Path, report: Report) -> None:
         lay_out(state, world)
         told = broken_promises(world / "out", least=least)
         if ended and picture(world / "out") != self._wanted:
             told.append("what the run claimed at its end is not all there")
-        last = run(self._url, world, self._story.run, watched=False)
+        last = run(self._source, world, self._story.run, watched=False)
         if last.code != self._story.code:
             told.append(f"exit code {last.code}: {last.error}")
         elif (found := picture(world / "out")) != self._wanted:
             told.append(f"differs: {sorted(set(found.items()) ^ set(self._wanted.items()))}")
-        self.report.judged(case, told)
-        shutil.rmtree(world)
+        report.judged(case, told)
 
     def whole(self, again: int) -> None:
         """The runs, then `again` recoveries from kills and as many from losses, swept more thinly."""
@@ -162,8 +175,12 @@ class Losses:
         for number, state in reversed([*enumerate(states, start=1)]):
             least = self._records_before if number >= before else 0
             self._judge(state, f"call {number}", least=least, ended=number == len(calls))
-            if self.report.wrong:
+            if self._cases.is_over:
                 return
+
+    def finish(self) -> None:
+        """Waits for the states that are still being recovered from."""
+        self._cases.finish()
 
 
 def _evenly(numbers: Sequence[int], of_them: int) -> list[int]:
@@ -175,13 +192,14 @@ def main() -> int:
     if args.by_command:
         sys.exit("--by-command: not for power losses")
     losses = Losses(
-        args.url,
+        source_of(args),
         args.folder,
         story=args.story,
         choice=Choice.of(args),
         drawn=args.drawn,
         seed=args.seed,
         most=args.most,
+        until_wrong=bool(args.until_wrong),
     )
     if args.mutant:
         calls, before, _ = losses.record(mutant=args.mutant)
@@ -191,6 +209,7 @@ def main() -> int:
             losses.sweep(calls, args.mutant, before=before)
     else:
         losses.whole(args.again)
+    losses.finish()
     print(losses.report.encoded())
     return bool(losses.report.wrong)
 

@@ -10,9 +10,11 @@ The model is that of ALICE (Pillai et al., OSDI 2014), with nothing promised but
 - `-shm` does not survive: SQLite makes it anew when the first connection opens the log.
 """
 
+import hashlib
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -133,7 +135,8 @@ class Model:
             yield self._state(_Drawn(rng, reordered=bool(number % 2)))
 
     def _state(self, loss: "_Loss") -> State:
-        contents = {number: loss.content(file) for number, file in self._files.items()}
+        contents: dict[int, bytes] = {}
+        """By the file: all its names lead to one content."""
         state: State = {}
 
         def walk(folder: Folder, path: str) -> None:
@@ -142,10 +145,26 @@ class Model:
                     state[path + name] = None
                     walk(what, f"{path}{name}/")
                 else:
+                    if what not in contents:
+                        contents[what] = loss.content(self._files[what])
                     state[path + name] = contents[what]
 
         walk(self.root, "")
         return state
+
+
+def digest(state: State) -> bytes:
+    """The same for the same names with the same contents."""
+    told = hashlib.blake2b()
+    for path, content in sorted(state.items()):
+        told.update(f"{path}\0".encode() + (b"" if content is None else _of_content(content)))
+    return told.digest()
+
+
+@lru_cache(maxsize=256)
+def _of_content(content: bytes) -> bytes:
+    """Most files of a state are those of the one before."""
+    return hashlib.blake2b(content).digest()
 
 
 def _after(content: bytes, changes: Iterable[_Change]) -> bytes:

@@ -10,25 +10,30 @@ import os
 import re
 import sys
 import tempfile
-import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+# Some only to be loaded once, and not in each process that is forked.
 import anyio
+import anyio._backends._asyncio
 import orjson
-import pyarrow.parquet  # noqa: F401 - once, and not in each process that is forked
+import pyarrow.compute
+import pyarrow.parquet  # noqa: F401
 
 from harvester.output.manifest import success_stands
 from harvester.records import Held
 from harvester.scheduler import Harvest
 from harvester.shards import read_lines
 from harvester.testing.control import lines_of_truth
+from harvester.testing.settings import Settings
 from tests.disks.choosing import Choice
 from tests.disks.command import run_command
+from tests.disks.processes import in_a_process
 from tests.disks.recording import Blow, Recorder
+from tests.disks.source import Near
 from tests.harvesting import SPAN, World, digests, hours, live, manifest, settings
 
 _JOB: Final[dict[str, Any]] = {"transport": {"concurrency": 4, "requests_per_second": 10_000.0}}
@@ -47,6 +52,11 @@ class Story:
         return {**_JOB, "span": hours(first, last), "output": {"shard_bytes": 100_000, **self.output}}
 
     @property
+    def source(self) -> dict[str, Any]:
+        """The simulator's settings."""
+        return {"records": RECORDS, "end": SPAN.end, "faults": self.faults}
+
+    @property
     def run(self) -> dict[str, Any]:
         return self._over(0, 48)
 
@@ -62,8 +72,6 @@ STORIES: Final[dict[str, Story]] = {
     "parquet": Story(output={"format": "parquet"}),
 }
 ENOUGH_SPACE: Final = 64 << 20
-_NAMED: Final = 10
-"""Cases that are told in full; the others are counted."""
 LIMIT_S: Final = 6 * 3600.0
 """A sweep that is not over by then hangs."""
 
@@ -81,53 +89,8 @@ class Ended:
     """The number of the call that failed first; 0 where none did."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Report:
-    """What a sweep counted, and every case that did not end as it has to."""
-
-    counts: dict[str, int] = field(default_factory=dict)
-    wrong: list[str] = field(default_factory=list)
-
-    def count(self, what: str, number: int = 1) -> None:
-        self.counts[what] = self.counts.get(what, 0) + number
-
-    def encoded(self) -> str:
-        named = [one[:1000] for one in self.wrong[:_NAMED]]
-        if more := self.wrong[_NAMED:]:
-            named.append(f"and {len(more)} more")
-        return orjson.dumps({**self.counts, "number wrong": len(self.wrong), "wrong": named}).decode()
-
-    def judged(self, case: str, told: list[str]) -> None:
-        """`told`: what is wrong about it, if anything."""
-        if told:
-            self.wrong.append(f"{case}: {'; '.join(told)}")
-        else:
-            self.count("recovered")
-
-
-def in_a_process(running: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
-    """What it returns, from a process that is forked for it; `error` alone where it raised; None: killed."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        told: dict[str, Any] = {}
-        try:
-            os.close(reader)
-            told = running()
-        except BaseException as error:
-            told = {"error": "".join(traceback.format_exception(error))[-3000:]}
-        finally:
-            os.write(writer, orjson.dumps(told))
-            os._exit(0)
-    os.close(writer)
-    with open(reader, "rb") as file:
-        content = file.read()
-    _, status = os.waitpid(pid, 0)
-    return orjson.loads(content) if os.WIFEXITED(status) else None
-
-
 def run(
-    url: str,
+    source: Near | str,
     world: Path,
     job: dict[str, Any],
     *,
@@ -135,10 +98,9 @@ def run(
     blow: Blow | None = None,
     watched: bool = True,
     mutant: Callable[[], None] | None = None,
-    by_command: bool = False,
 ) -> Ended:
-    """Harvests into `world`/out. `watched`: calls are counted, which costs a little. `by_command`: as a user
-    does, with a process that is started for it, in which no rows are spilled.
+    """Harvests into `world`/out. `watched`: calls are counted, which costs a little. A `source` that is a
+    URL: as a user does, with a process that is started for it, in which no rows are spilled.
     """
 
     def running() -> dict[str, Any]:
@@ -148,14 +110,16 @@ def run(
         if mutant is not None:
             mutant()
         held = Held(limit_bytes=20_000, run_bytes=5_000)
-        outcome = anyio.run(Harvest(settings(world / "out", url, **job), held=held).run)
+        assert isinstance(source, Near)
+        harvest = Harvest(settings(world / "out", **job), held=held, session=source.open)
+        outcome = anyio.run(harvest.run)
         told = {"code": outcome.exit_code, "status": outcome.status, "error": outcome.error or ""}
         return told | recorder.told()
 
-    if by_command:
+    if isinstance(source, str):
         assert record is None, "not for commands"
         assert mutant is None, "not for commands"
-        told = run_command(url, world, job, blow)
+        told = run_command(source, world, job, blow)
     else:
         told = in_a_process(running)
     told = {} if told is None else told if "code" in told else {"code": 70, **told}
@@ -241,8 +205,13 @@ def swept(module: str, arguments: Sequence[str], *, story: str) -> tuple[int, di
         ended.append((done.returncode or bool(told["wrong"]), told))
 
     with tempfile.TemporaryDirectory(prefix="harvester-disks-", dir=_roomy()) as place:
-        live(Path(place), playing, records=RECORDS, faults=STORIES[story].faults, limit_s=LIMIT_S)
+        live(Path(place), playing, limit_s=LIMIT_S, **STORIES[story].source)
     return ended[0]
+
+
+def source_of(args: argparse.Namespace) -> Near | str:
+    """What the sweep's runs ask."""
+    return args.url if args.by_command else Near(Settings(**STORIES[args.story].source))
 
 
 def _is_the_truth(world: World, clean: Path, story: Story) -> bool:
