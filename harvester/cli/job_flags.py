@@ -23,7 +23,12 @@ DEDICATED = {
         "PATH",
         "source.ca_file: authorities (PEM) that alone vouch for the server, for a private one",
     ),
-    "resolution": ("span.resolution", "--resolution", "R", "span.resolution: QuarterHour, Hour or Day"),
+    "resolution": (
+        "span.resolution",
+        "--resolution",
+        "R",
+        "span.resolution: QuarterHour, Hour, Day or Auto",
+    ),
 }
 """By argument: the key, the flag, and what the help says."""
 
