@@ -123,6 +123,43 @@ def test_each_difference_has_its_name(here: list[Row], there: list[Row], kinds: 
     assert [one.kind for one in found(here, there)] == kinds
 
 
+@pytest.mark.parametrize(
+    ("here", "there", "is_same"),
+    [
+        (r'"\u00fc\/\n"', '"ü/\\u000a"', True),
+        (r'"\ud83d\ude00"', '"😀"', True),
+        (r'"\u00fc"', '"u\u0308"', False),
+        ("1.0", "1.00", True),
+        ("1", "1e0", True),
+        ("100", "1E2", True),
+        ("-0", "0", True),
+        ("0.1", "0.10000000000000000000000000000000000000001", False),
+        ("9" * 60, "9" * 59 + "8", False),
+        ("1e99999999999999999999", "1e99999999999999999998", False),
+        ("1e99999999999999999999", "1", False),
+        ('{"a":1,"b":[1,2]}', '{ "b": [1, 2.0], "a": 1 }', True),
+        ("[1,2]", "[2,1]", False),
+        ('{"a":1,"a":2}', '{"a":2}', False),
+        ("true", "1", False),
+        ("1", '"1"', False),
+        ("null", "0", False),
+        ('"2024-01-01T00:00:00Z"', '"2024-01-01T00:00:00.000Z"', False),
+    ],
+)
+def test_records_are_the_same_whatever_their_spelling_where_their_values_are(
+    here: str, there: str, is_same: bool
+) -> None:
+    one, other = (row(1, 5, more=f',"A":{value}') for value in (here, there))
+    kinds = [] if is_same else ["changed"]
+    assert [finding.kind for finding in found([one], [other])] == kinds
+    assert [finding.kind for finding in found([other], [one])] == kinds
+
+
+def test_a_null_is_no_missing_member() -> None:
+    (finding,) = found([row(1, 5)], [row(1, 5, more=',"A":null')])
+    assert finding.kind == "changed"
+
+
 def test_a_record_that_moved_to_another_window_is_one_finding() -> None:
     later = Window(start=SECOND.end, end=SECOND.end + 1000 * MS)
     gone = compared(Cut(window=SECOND, here={f"{1:024x}": entry(row(1, 5, OLD))}), [], newer)
@@ -136,8 +173,9 @@ def test_a_record_that_moved_to_another_window_is_one_finding() -> None:
     [
         (b'{"A":1,"B":2}', b'{"A":1,"B":3}', "B"),
         (b'{"A":1}', b'{"A":1,"C":3}', "C"),
-        (b'{"A":1,"B":2}', b'{"B":2,"A":1}', "the fields stand in another order"),
-        (b'{"A": 1}', b'{"A":1}', "white space"),
+        (b'{"A":1,"B":2}', b'{"B": 2.0,"A":3}', "A"),
+        (b'{"A":null}', b'{"B":null}', "A, B"),
+        (b'{"A":1}', b'{"A":1,"A":1}', "a name that stands there twice"),
         (b"{", b"{}", "one of them is no JSON object"),
         (b"{}", orjson.dumps({str(n): n for n in range(8)}), "0, 1, 2, 3, 4 and 3 more"),
     ],

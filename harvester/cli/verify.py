@@ -31,7 +31,8 @@ examples:
 
 Reads every shard: SHA-256, counts, order, no key twice, every record inside its partition. Writes nothing.
 --source asks for all that is proven once more, in windows, pages and an order of its own, and compares each
-record: what is missing, gone, changed or newer at the source is named.
+record: what is missing, gone, changed or newer at the source is named. Records are compared by their values:
+how the source spells them (escapes, 1.0 or 1.00, the order of the fields) is no difference.
 
 Exit code 0: no difference. 4: there is one, or a begun output has no manifest. 2: there is no output.
 With --source also 3: some of it could not be compared. 5, 6: the source refuses, or breaks its contract.

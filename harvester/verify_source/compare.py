@@ -9,6 +9,7 @@ import msgspec
 
 from harvester.dialects import Key, Row
 from harvester.verify_source.cut import Cut, Entry, entry
+from harvester.verify_source.values import alike
 from harvester.windows import Window
 
 KINDS: Final = {
@@ -17,7 +18,7 @@ KINDS: Final = {
     "gone": "the output has it, the source has not or not any more",
     "newer": "newer at the source: written again since the harvest",
     "older": "older at the source than in the output",
-    "changed": "the same version, other bytes",
+    "changed": "the same version, other values",
 }
 """What a record may be found to be."""
 
@@ -49,7 +50,7 @@ def compared(cut: Cut, rows: Iterable[Row], newer: Newer) -> Iterator[Finding]:
     for row in rows:
         known = left.pop(row[1], None)
         told = entry(row)
-        if known != told:
+        if known is None or known[:2] != told[:2] or not alike(known[2], told[2]):
             yield _finding(cut.window, row[1], known, told, newer, bytes(row[3]))
     for key, known in left.items():
         yield _finding(cut.window, key, known, None, newer)
@@ -77,9 +78,13 @@ def changed_fields(here: bytes, there: bytes) -> str:
     old, new = _members(here), _members(there)
     if old is None or new is None:
         return "one of them is no JSON object"
-    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    names = [
+        name
+        for name in {**old, **new}
+        if name not in old or name not in new or not alike(bytes(old[name]), bytes(new[name]))
+    ]
     if not names:
-        return "the fields stand in another order" if list(old) != list(new) else "white space"
+        return "a name that stands there twice"
     more = f" and {len(names) - _SHOWN_FIELDS} more" if len(names) > _SHOWN_FIELDS else ""
     return ", ".join(names[:_SHOWN_FIELDS]) + more
 

@@ -4,7 +4,6 @@ The output is ordered by time, so one reading of its records from first to last 
 other: what is held is one window, whatever the length of the span.
 """
 
-import hashlib
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from harvester.dialects import Dialect, Key, Row
 from harvester.windows import Resolution, Span, Window
 
 Entry = tuple[datetime, str, bytes]
-"""A record's time, its version and the digest of its bytes."""
+"""A record's time, its version and its bytes."""
 
 CELL: Final = timedelta(days=1)
 """The longest window: a quiet year costs 365 requests."""
@@ -26,7 +25,6 @@ SAMPLED_CELL: Final = timedelta(hours=1)
 """What a sample draws: short, so that a small share of a span still is many places of it."""
 SHIFT: Final = timedelta(minutes=17, seconds=23, milliseconds=457)
 """Edges stand so far behind midnight, and so beside every edge that a run may have had."""
-_DIGEST_BYTES: Final = 16
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -87,7 +85,7 @@ def cuts(rows: Iterable[Row], asked: Iterable[Window], *, most_records: int | No
 
 
 def entry(row: Row) -> Entry:
-    return row[0], row[2], hashlib.blake2b(row[3], digest_size=_DIGEST_BYTES).digest()
+    return row[0], row[2], bytes(row[3])
 
 
 def other_page_size(page_size: int, most: int | None) -> int:
