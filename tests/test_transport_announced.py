@@ -1,6 +1,7 @@
 """Servers that say how they want to be asked: how many answers they refuse until they are, by their own
 count, in virtual time."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -51,6 +52,24 @@ def test_nobody_knocks_in_a_pause_and_so_no_pause_gets_longer(burst: float) -> N
     for refused_s in server.refused_s:
         told_s = refused_s + 0.02  # others were on their way
         assert not [at_s for at_s in server.came_s if told_s < at_s < refused_s + 2]
+
+
+@pytest.mark.parametrize(
+    ("says", "skew_s"),
+    [(in_seconds(0), 0.0), (as_date(0), DAY_S), (as_date(-60), 0.0), (as_date(-60), -DAY_S)],
+    ids=["0", "now", "a minute ago", "a minute ago, yesterday"],
+)
+@pytest.mark.parametrize("status", [429, 503])
+def test_whoever_refuses_all_and_asks_for_no_pause_is_knocked_at_ever_more_seldom(
+    says: Any, skew_s: float, status: int
+) -> None:
+    server = AnnouncingServer(rate=1e9, burst=1e9, says=says, skew_s=skew_s, status=status, refuses_first=12)
+    server.harvest(answers=20)
+    knocks_s = server.came_s[: server.refuses_first + 1]
+    waits_s = [after - before for before, after in pairwise(knocks_s)]
+    assert sum(waits_s[:6]) < 40
+    assert sum(waits_s[6:]) > 90
+    assert sum(wait_s < 0.1 for wait_s in waits_s) <= 3
 
 
 @pytest.mark.parametrize("says", [in_seconds(1e11), as_date(1e10)], ids=["seconds", "a date"])

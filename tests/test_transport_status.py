@@ -90,6 +90,7 @@ def test_each_status_means_one_class(status: int, expected: type[HarvesterError]
 )
 def test_only_a_503_without_a_word_may_be_chance(status: int, headers: dict[str, str], may_be: bool) -> None:
     error = of(status, **headers)
+        (503, {"retry_after": "0"}, True),
     assert isinstance(error, Throttled)
     assert error.may_be_chance is may_be
 
@@ -115,7 +116,9 @@ def test_retry_after_says_nothing_about_an_answer_or_a_redirect(status: int) -> 
     ("headers", "expected"),
     [
         ({}, None),
-        ({"retry_after": "0"}, 0),
+        # Who asks for no pause leaves it to us, as one does who says nothing: the waits grow.
+        ({"retry_after": "0"}, None),
+        ({"retry_after": "0.0"}, None),
         ({"retry_after": "17"}, 17),
         ({"retry_after": " 0.25 "}, 0.25),
         ({"retry_after": "-3"}, None),
@@ -128,7 +131,8 @@ def test_retry_after_says_nothing_about_an_answer_or_a_redirect(status: int) -> 
         ({"retry_after": f"Mon, 23 Nov 2026 12:01:00 +{'9' * 30}"}, None),
         ({"retry_after": IN_A_MINUTE}, 60),
         ({"retry_after": IN_A_MINUTE, "date": f"Mon, {'9' * 30} Nov 2026 12:01:00 GMT"}, 60),
-        ({"retry_after": AN_HOUR_AGO}, 0),
+        ({"retry_after": AN_HOUR_AGO}, None),
+        ({"retry_after": AN_HOUR_AGO, "date": IN_A_MINUTE}, None),
         # The server's clock is an hour behind: what counts is its own distance.
         ({"retry_after": "Mon, 23 Nov 2026 11:00:07 GMT", "date": AN_HOUR_AGO}, 7),
         ({"retry_after": IN_A_MINUTE, "date": "yesterday"}, 60),
@@ -142,7 +146,8 @@ def test_retry_after_says_nothing_about_an_answer_or_a_redirect(status: int) -> 
         ({"x_ratelimit_remaining": "0", "x_ratelimit_reset": f"{EPOCH + 30:.0f}"}, 30),
         ({"x_ratelimit_remaining": "0", "x_ratelimit_reset": f"{(EPOCH + 30) * 1000:.0f}"}, 30),
         ({"x_ratelimit_reset": f"{EPOCH - 3600 + 9:.0f}", "date": AN_HOUR_AGO}, 9),
-        ({"x_ratelimit_reset": f"{EPOCH - 5:.0f}"}, 0),
+        ({"x_ratelimit_reset": f"{EPOCH - 5:.0f}"}, None),
+        ({"x_ratelimit_remaining": "0", "x_ratelimit_reset": "0"}, None),
         ({"x_ratelimit_reset": "12"}, 12),
         ({"x_ratelimit_remaining": "7", "x_ratelimit_reset": "30"}, None),
         ({"x_ratelimit_remaining": "0", "x_ratelimit_reset": "later"}, None),
@@ -159,6 +164,7 @@ def test_how_long_a_429_asks_to_wait(headers: dict[str, str], expected: float | 
     assert asked_s(429, **headers) == expected
 
 
+        ({"retry_after": "0", "x_ratelimit_remaining": "0", "x_ratelimit_reset": "30"}, 30),
 @pytest.mark.parametrize(
     ("asked", "max_outage_s", "gets_s"),
     [

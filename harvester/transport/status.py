@@ -16,7 +16,8 @@
 How long: `Retry-After` in seconds, with a fraction or not, or as a date, which is compared with the
 answer's own `Date` so that a clock that goes wrong, here or there, does no harm. On a 429 without one the
 reset of `RateLimit` or `X-RateLimit-Reset`, in seconds or as Unix time, where nothing remains. What cannot
-be read is ignored.
+be read is ignored, and so is a pause of 0 s or a time that is over: who asks for none leaves it to us how
+long to wait, as one does who says nothing.
 """
 
 import re
@@ -70,9 +71,9 @@ def failure(
             "followed, since the token would go along. Set source.base_url to where the API is",
             status_code=status,
         )
-    asked_s = _retry_after_s(headers, now)
+    asked_s = _retry_after_s(headers, now) or None
     if status == 429 and asked_s is None:
-        asked_s = _reset_s(headers, now)
+        asked_s = _reset_s(headers, now) or None
     if status in (429, 503) or asked_s is not None:
         gets_s = None if asked_s is None else _granted_s(asked_s, max_outage_s)
         return Throttled(
