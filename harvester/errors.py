@@ -11,7 +11,8 @@
     │   │   ├── Broken                     an answer cut short on its way
     │   │   ├── ServerFailed               408, 500, 502, 504 and their kin
     │   │   ├── Throttled                  429, 503, or a Retry-After: everybody waits, or may have to
-    │   │   └── BadPage                    an answer that is not a good page, whatever its status
+    │   │   ├── BadPage                    an answer that is not a good page, whatever its status
+    │   │   └── Astray                     a Rejected too: from somebody on the way, or meant
     │   ├── Rejected                   3   a 4xx for this very request; a smaller one may pass
     │   ├── Moved                      3   rows moved while they were paged, again and again
     │   ├── Refused                    5   401 or 403
@@ -106,11 +107,16 @@ class BadPage(TransientError):
 
 
 class Rejected(SourceError):
-    """The server understood and said no to this request (400, 404, 405, 413, 414, 422, a redirect)."""
+    """The server understood and said no to this request (400, 413, 414, 422)."""
 
     def __init__(self, message: str, *, status_code: int) -> None:
         super().__init__(message)
         self.status_code = status_code
+
+
+class Astray(Rejected, TransientError):
+    """A redirect, a 404 and their kin: a proxy in the middle of a deploy says so now and then, where good
+    pages came before; a server that says nothing else is the wrong one."""
 
 
 class Moved(SourceError):

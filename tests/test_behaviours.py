@@ -65,6 +65,13 @@ MANNERS = {
     "408": manner({"status": 408, "share": 0.1}),
     "502": manner({"status": 502, "share": 0.1, "content": "html"}),
     "504": manner({"status": 504, "share": 0.1, "content": "empty"}),
+    "a proxy's words now and then": manner(
+        *(
+            {"status": code, "content": "empty", "share": 0.03, "after": 2}
+            for code in (302, 304, 404, 409, 410, 425)
+        ),
+        transport={"max_attempts": 8},
+    ),
     "429 without a pause": manner({"status": 429, "share": 0.1}),
     "503 until a date of a clock that is wrong": manner(
         {"status": 503, "retry_after": 1, "retry_as": "date", "share": 0.1}, {"skew_s": 86_400.0}
@@ -181,7 +188,7 @@ def test_a_redirect_is_a_gap_and_the_token_stays_here(tmp_path: Path) -> None:
             target = f"{elsewhere.url}/reporting/api/v1/interaction/details"
             hour = {"start": "2024-01-02T09:00:00Z", "end": "2024-01-02T10:00:00Z"}
             world.simulator.set_faults([{"redirect": target, "code": code, **hour} for code in (302, 307)])
-            outcome = await world.run(resolution=HOUR)
+            outcome = await world.run(resolution=HOUR, transport={"max_attempts": 2})
             assert (outcome.status, outcome.exit_code) == ("gaps", 3)
             assert all("redirect" in gap.error for gap in outcome.gaps)
             assert elsewhere.stats.requests == 0

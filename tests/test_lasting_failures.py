@@ -8,6 +8,8 @@ import pytest
 
 from harvester import events
 from harvester.pages import GIVEN_UP_IN_A_ROW
+from harvester.scheduler.harvest import PARSING
+from harvester.transport.retry import UNHEARD_OF
 from harvester.windows import Resolution, Span
 from tests.harvesting import START, World, live
 
@@ -79,6 +81,20 @@ def test_a_server_that_fails_on_all_from_some_moment_on_is_left_after_so_many_tr
         assert timedelta(hours=1) < lost <= timedelta(days=2)
 
     live(tmp_path, story, records=600)
+
+
+@pytest.mark.parametrize("code", [302, 304, 404, 405, 409, 410, 425])
+def test_a_server_that_only_ever_redirects_or_knows_nothing_of_it_is_the_wrong_one(
+    tmp_path: Path, code: int
+) -> None:
+    async def story(world: World) -> None:
+        world.simulator.set_faults([{"status": code, "content": "empty"}])
+        outcome = await world.run(resolution=HOUR, transport={"max_attempts": 8, "concurrency": 2})
+        assert outcome.exit_code == 6
+        tasks = 2 + PARSING
+        assert UNHEARD_OF <= world.simulator.stats.by_status[code] <= tasks * UNHEARD_OF
+
+    live(tmp_path, story, records=20)
 
 
 def test_a_stretch_that_is_refused_for_good_is_not_asked_for_second_by_second(tmp_path: Path) -> None:

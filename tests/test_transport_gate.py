@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from hypothesis.strategies import data, floats, none, sampled_from
 
 from harvester.errors import (
+    Astray,
     Broken,
     ConnectFailed,
     Refused,
@@ -513,7 +514,9 @@ def test_the_pace_hears_of_doubts_but_not_of_a_knock_in_doubt() -> None:
     assert (pace.doubts, pace.throttlings, pace.pauses_s) == (1, 0, [0.5, 1, 2])
 
 
-@pytest.mark.parametrize("error", [ServerFailed("500"), TimedOut("late"), Broken("cut")])
+@pytest.mark.parametrize(
+    "error", [ServerFailed("500"), TimedOut("late"), Broken("cut"), Astray("404", status_code=404)]
+)
 def test_a_failure_of_one_request_pauses_nobody(error: TransientError) -> None:
     server = Server(None, error, latency_s=1.0)
     _, events = through_the_gate(server, 4)

@@ -9,6 +9,7 @@ import anyio.lowlevel
 import pytest
 
 from harvester.errors import (
+    Astray,
     BadPage,
     Broken,
     ConnectFailed,
@@ -28,6 +29,7 @@ from harvester.transport.retry import (
     RESERVE,
     RETRIES_PER_ANSWER,
     RETRIES_PER_S,
+    UNHEARD_OF,
     Budget,
     Patience,
     Retry,
@@ -215,6 +217,30 @@ def test_what_is_not_worth_it_goes_up_at_once(error: BaseException) -> None:
     assert outcome is error
     assert len(server.came_s) == 1
     assert events == []
+
+
+STRAY = Astray("404", status_code=404)
+
+
+def test_a_404_is_tried_again_where_a_good_page_came_before_and_hardly_where_none_did() -> None:
+    server = Server(*[STRAY] * 4)
+    outcome, events = outcome_of(server)
+    assert outcome is STRAY
+    assert (len(server.came_s), len(events)) == (UNHEARD_OF, UNHEARD_OF - 1)
+    assert server.came_s[-1] < 2
+
+    async def main(server: Server) -> list[int | None]:
+        retry = retrying(server, max_attempts=5)
+        answers: list[int | None] = []
+        for ask in range(2):
+            try:
+                answers.append(await retry.send(ask))
+            except Astray:
+                answers.append(None)
+        return answers
+
+    assert run(main, Server(STRAY, None, *[STRAY] * 4)) == [0, 1]
+    assert run(main, Server(None, *[STRAY] * 5)) == [0, None]
 
 
 def test_a_throttled_page_goes_back_to_the_gate_without_a_wait_of_its_own() -> None:

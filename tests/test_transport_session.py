@@ -14,6 +14,7 @@ from anyio.abc import SocketAttribute
 
 from harvester.dialects import Request
 from harvester.errors import (
+    Astray,
     BadPage,
     Broken,
     ConnectFailed,
@@ -259,7 +260,7 @@ def test_no_proxy_and_no_password_of_the_environment_is_used(
         ("429 Too Many Requests", ["Retry-After: 7"], Throttled),
         ("500 Internal Server Error", [], ServerFailed),
         ("400 Bad Request", [], Rejected),
-        ("302 Found", ["Location: https://evil.example/"], Rejected),
+        ("302 Found", ["Location: https://evil.example/"], Astray),
     ],
 )
 def test_a_status_becomes_its_error(status: str, headers: list[str], expected: type[SourceError]) -> None:
@@ -274,7 +275,7 @@ def test_no_redirect_is_followed() -> None:
         await peer.send(answer(b"", "307 Temporary Redirect", "Location: /y"))
 
     async def use(session: Session, server: Loopback) -> None:
-        with pytest.raises(Rejected, match="redirects to /y"):
+        with pytest.raises(Astray, match="redirects to /y"):
             await session.send(ask())
         assert len(server.requests) == 1
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.errors import (
+    Astray,
     HarvesterError,
     Refused,
     Rejected,
@@ -50,18 +51,23 @@ def asked_s(status: int, **headers: str) -> float | None:
         (204, ServerFailed),
         (206, ServerFailed),
         (299, ServerFailed),
-        (301, Rejected),
-        (302, Rejected),
-        (304, Rejected),
-        (307, Rejected),
+        (301, Astray),
+        (302, Astray),
+        (304, Astray),
+        (307, Astray),
         (400, Rejected),
         (401, Unauthorized),
         (403, Refused),
-        (404, Rejected),
-        (405, Rejected),
+        (404, Astray),
+        (405, Astray),
         (408, ServerFailed),
+        (409, Astray),
+        (410, Astray),
         (413, Rejected),
+        (421, Astray),
         (422, Rejected),
+        (423, Astray),
+        (425, Astray),
         (429, Throttled),
         (500, ServerFailed),
         (502, ServerFailed),
@@ -84,13 +90,13 @@ def test_each_status_means_one_class(status: int, expected: type[HarvesterError]
     [
         (503, {}, True),
         (503, {"retry_after": "1"}, False),
+        (503, {"retry_after": "0"}, True),
         (429, {}, False),
         (500, {"retry_after": "1"}, False),
     ],
 )
 def test_only_a_503_without_a_word_may_be_chance(status: int, headers: dict[str, str], may_be: bool) -> None:
     error = of(status, **headers)
-        (503, {"retry_after": "0"}, True),
     assert isinstance(error, Throttled)
     assert error.may_be_chance is may_be
 
@@ -158,13 +164,13 @@ def test_retry_after_says_nothing_about_an_answer_or_a_redirect(status: int) -> 
         ({"ratelimit": '"start";r=0'}, None),
         # Who says it outright is believed first.
         ({"retry_after": "1", "x_ratelimit_remaining": "0", "x_ratelimit_reset": "30"}, 1),
+        ({"retry_after": "0", "x_ratelimit_remaining": "0", "x_ratelimit_reset": "30"}, 30),
     ],
 )
 def test_how_long_a_429_asks_to_wait(headers: dict[str, str], expected: float | None) -> None:
     assert asked_s(429, **headers) == expected
 
 
-        ({"retry_after": "0", "x_ratelimit_remaining": "0", "x_ratelimit_reset": "30"}, 30),
 @pytest.mark.parametrize(
     ("asked", "max_outage_s", "gets_s"),
     [

@@ -8,6 +8,7 @@ Counted as an attempt of the page is every failure but those that are nobody's f
     nobody answers                                         no attempt, the gate knocks for `max_outage_s`
     throttled without a word while others fared no better  no attempt, likewise
     everything else, a bad page included                   an attempt
+    a redirect, a 404 and their kin before any good page   an attempt of few: the source is the wrong one
     =====================================================  ================================================
 
 503s that name no pause, beside good answers, may be as many as chance explains before they are too many.
@@ -25,7 +26,7 @@ from dataclasses import dataclass
 from math import ceil, log
 from typing import Final, Generic
 
-from harvester.errors import ConnectFailed, Throttled, TransientError
+from harvester.errors import Astray, ConnectFailed, Throttled, TransientError
 from harvester.events import Emit, RequestFailed
 from harvester.transport.backoff import HICCUP_BASE_S, full_jitter
 from harvester.transport.clock import Clock
@@ -35,6 +36,10 @@ from harvester.transport.layer import A, Layer, Q
 RETRIES_PER_ANSWER: Final = 0.5
 RETRIES_PER_S: Final = 10.0
 RESERVE: Final = 50.0
+
+UNHEARD_OF: Final = 3
+"""Attempts where nothing but redirects, 404s and the like ever came: enough for one that strays, and a run
+with a wrong `base_url` ends in seconds."""
 
 UNLUCKY: Final = 1e-6
 MAX_UNLUCKY: Final = 4
@@ -97,6 +102,8 @@ class Patience:
         self.attempts += 1
         if isinstance(error, Throttled) and error.may_be_chance:
             return self.attempts >= bearable(chance, self.max_attempts)
+        if isinstance(error, Astray) and not good:
+            return self.attempts >= min(UNHEARD_OF, self.max_attempts)
         return self.attempts >= self.max_attempts
 
 

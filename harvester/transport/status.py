@@ -3,9 +3,11 @@
     ==========================  ==============  ===============================================
     200                         an answer
     other 2xx                   ServerFailed    a part of one, or what something on the way made of it
-    3xx                         Rejected        redirects are not followed: the token stays here
+    3xx                         Astray          redirects are not followed: the token stays here
     401                         Unauthorized    Refused, unless a new token comes (see auth)
     403                         Refused
+    404, 405, 409, 410, 421,    Astray          as proxies say while the server behind them is exchanged
+    423, 425
     408                         ServerFailed    it gave up on us; may have been busy
     429, 503                    Throttled       a 503 without Retry-After perhaps by chance
     other 4xx                   Rejected
@@ -29,7 +31,7 @@ from typing import Final
 
 from yarl import URL
 
-from harvester.errors import Refused, Rejected, ServerFailed, SourceError, Throttled
+from harvester.errors import Astray, Refused, Rejected, ServerFailed, SourceError, Throttled
 
 MAX_RETRY_AFTER_S: Final = 3600.0
 """The longest pause that a server gets: quotas by the hour exist. Who asks for more is taken to be mistaken
@@ -37,6 +39,8 @@ and gets what one gets that answers nobody, `max_outage_s`, and this at most. Af
 so a server that means it says so again."""
 _TELLABLE_S: Final = 1e9
 """Thirty years and more; a message that repeats a larger number says nothing by it."""
+
+_ON_THE_WAY: Final = {404, 405, 409, 410, 421, 423, 425}
 
 _EPOCH_FROM: Final = 1e9  # a reset beyond 30 years is no span but a point in time
 _EPOCH_MS_FROM: Final = 1e12
@@ -66,7 +70,7 @@ def failure(
             f"{what}: 403, the token is known but its user may not see this; ask for the right to it"
         )
     if 300 <= status < 400:
-        return Rejected(
+        return Astray(
             f"{what}: {status}, the server redirects{_target(headers.get('location'))}; redirects are not "
             "followed, since the token would go along. Set source.base_url to where the API is",
             status_code=status,
@@ -83,7 +87,8 @@ def failure(
         )
     if status == 408 or 500 <= status < 600:
         return ServerFailed(f"{what}: {status}, the server failed")
-    return Rejected(f"{what}: {status}, the server does not accept this request", status_code=status)
+    meaning = Astray if status in _ON_THE_WAY else Rejected
+    return meaning(f"{what}: {status}, the server does not accept this request", status_code=status)
 
 
 def _retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:
