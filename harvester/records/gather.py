@@ -31,7 +31,7 @@ HELD_BYTES: Final = 32 << 20
 _LEAST_HELD_BYTES: Final = 16 << 20
 _MOST_HELD_BYTES: Final = 64 << 20
 """A third of the 200 MiB that a run may take, since 16 answers under way need 48 MB besides."""
-_USUAL_RECORD_BYTES: Final = 4096
+USUAL_RECORD_BYTES: Final = 4096
 RUN_BYTES: Final = 1 << 20
 """Least size of a run on disk: smaller ones would make many files, and what every window may keep in memory
 beyond `HELD_BYTES`.
@@ -57,7 +57,7 @@ class Held:
         """As much again as a page of each task: what waits for the oldest of them stays in memory where they
         come in turn, and small pages make a small process.
         """
-        usual_bytes = tasks * page_size * _USUAL_RECORD_BYTES
+        usual_bytes = tasks * page_size * USUAL_RECORD_BYTES
         return cls(max(_LEAST_HELD_BYTES, min(usual_bytes, _MOST_HELD_BYTES)))
 
     @property

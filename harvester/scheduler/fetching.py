@@ -16,6 +16,7 @@ from harvester.job import Job
 from harvester.ledger import Settled
 from harvester.pages import GIVEN_UP_IN_A_ROW, Pages, Seek, Served, Stretches, Unsorted
 from harvester.records import Batch, Gather, Held, Sheaf
+from harvester.scheduler.abreast import Abreast
 from harvester.scheduler.planning import STRETCH_PAGES, Density
 from harvester.scheduler.steps import Fetched, Planned, Result, Sizing
 from harvester.transport import OutageOutlived, ServerClock
@@ -42,6 +43,7 @@ class Fetcher:
         density: Density,
         held: Held,
         spill_path: Callable[[], Path],
+        abreast: Abreast,
         clock: ServerClock,
         emit: Emit,
         is_drained: Callable[[], bool] = lambda: False,
@@ -55,15 +57,14 @@ class Fetcher:
         self._density = density
         self._held = held
         self._spill_path = spill_path
+        self._abreast = abreast
         self._clock = clock
         self._emit = emit
 
     async def fetch(self, planned: Planned) -> Fetched:
         if planned.stretch is not None:
-            return Fetched(
-                number=planned.number,
-                results=await self._stretch(planned.stretch, planned.sizing, planned.cuts),
-            )
+            results = await self._stretch(planned.stretch, planned.sizing, planned.cuts)
+            return Fetched(number=planned.number, results=results, is_sized=not planned.cuts)
         if planned.window is not None:
             return Fetched(number=planned.number, results=await self._windows([planned.window]))
         assert planned.partition is not None
@@ -159,10 +160,15 @@ class Fetcher:
             cuts=cuts,
         )
         ended = stretch.end
+        came, came_s = 0, self._clock.monotonic()
 
-        def size(seeking: Seek) -> None:
+        def after(seeking: Seek) -> None:
             """After the first page that was cut it is known how much a stretch may hold."""
-            nonlocal ended
+            nonlocal ended, came, came_s
+            now_s = self._clock.monotonic()
+            if 2 * (seeking.came - came) >= self._served.limit:
+                self._abreast.came(seeking.came - came, since_s=came_s, now_s=now_s)
+            came, came_s = seeking.came, now_s
             if cuts and self._is_drained():
                 seeking.stop()
                 ended = seeking.end
@@ -185,7 +191,7 @@ class Fetcher:
                 cuts=cuts,
                 beyond=self._beyond(stretch, cuts),
                 horizon=self._job.span.end,
-                on_page=size,
+                on_page=after,
             )
             made = await sheaf.batches()
         except Unsorted:
@@ -199,6 +205,8 @@ class Fetcher:
         finally:
             if sizing is not None and self._served.order_kept is not False:
                 sizing.tell(ended)
+            if not cuts:
+                self._abreast.is_read()
         records = sum(one.records for one in made if isinstance(one, Batch))
         self._density.weigh(records, sum(one.raw_bytes for one in made if isinstance(one, Batch)))
         if sizing is None or records < self._served.whole_page:

@@ -38,12 +38,13 @@ from harvester.output import Output
 from harvester.pages import Pages, Rechecked, Served, Stretches
 from harvester.pseudonyms import tell_never_seen
 from harvester.records import Held
+from harvester.scheduler.abreast import Abreast
 from harvester.scheduler.asked import Asked, begin
 from harvester.scheduler.ending import Stopped, end
 from harvester.scheduler.fetching import Fetcher
 from harvester.scheduler.known import begin_with, known_contract
 from harvester.scheduler.learned import begin_where_it_ended, news
-from harvester.scheduler.planning import Density, Planner
+from harvester.scheduler.planning import Density, Planner, room_for_stretches
 from harvester.scheduler.revocable import Revocable
 from harvester.scheduler.steps import Fetched, Planned
 from harvester.scheduler.storing import TAKEN_WINDOWS, Store, Tally, quietly
@@ -90,6 +91,7 @@ class Harvest:
         self._session = session
         self._served = Served(limit=min(job.page_size, job.dialect.max_page_size or job.page_size))
         self._density = Density()
+        self._abreast: Abreast
         self._tally = Tally()
         self._fatal: BaseException | None = None
         self._drain_reason: str | None = None
@@ -207,6 +209,8 @@ class Harvest:
     async def _wire(self, output: Output, layer: Layer[Ask, Page], todo: int) -> None:
         """The tasks and the streams between them."""
         concurrency = self._job.transport.concurrency
+        tasks = min(concurrency + PARSING, max(1, todo))
+        self._abreast = Abreast(room_for_stretches(self._held, self._job.page_size), most=tasks)
         slots = anyio.Semaphore(max(LEAST_LOOKAHEAD, LOOKAHEAD * concurrency))
         planned_in, planned_out = anyio.create_memory_object_stream[Planned](0)
         fetched_in, fetched_out = anyio.create_memory_object_stream[Fetched](0)
@@ -217,7 +221,7 @@ class Harvest:
                 asking.start_soon(self._plan, output, planned_in, slots, name="plan")
                 asking.start_soon(self._watch, asking.cancel_scope, name="watch")
                 async with anyio.create_task_group() as fetching:
-                    for number in range(min(concurrency + PARSING, max(1, todo))):
+                    for number in range(tasks):
                         own = Revocable(layer)
                         self._fetching.append(own)
                         fetching.start_soon(
@@ -242,6 +246,7 @@ class Harvest:
             density=self._density,
             held=self._held,
             spill_path=lambda: self._spill_path(output),
+            abreast=self._abreast,
             clock=self._clock,
             emit=self._emit,
             is_drained=lambda: self._drain_reason is not None,
@@ -284,6 +289,7 @@ class Harvest:
                         served=self._served,
                         density=self._density,
                         held=self._held,
+                        abreast=self._abreast,
                         now=self._clock.now(),
                     )
                     async for step in planner.steps():
@@ -325,9 +331,18 @@ class Harvest:
             held=self._held,
             spill_path=lambda: self._spill_path(output),
         )
+
+        def is_awaited() -> bool:
+            return slots.value == 0 or self._abreast.waits_for_store
+
+        def is_stored(fetched: Fetched) -> None:
+            slots.release()
+            if fetched.is_sized:
+                self._abreast.is_stored()
+
         try:
             async with fetched_out:
-                await store.all(fetched_out, slots)
+                await store.all(fetched_out, is_awaited, is_stored)
             # Drained or stopped, some windows never came: what came is kept all the same, the ledger
             # knows the holes.
             with anyio.CancelScope(shield=True):

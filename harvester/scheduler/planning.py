@@ -18,7 +18,8 @@ from harvester import windows
 from harvester.job import Job
 from harvester.ledger import Ledger
 from harvester.pages import LEAST_PROOF, Served
-from harvester.records import Held
+from harvester.records import USUAL_RECORD_BYTES, Held
+from harvester.scheduler.abreast import Abreast
 from harvester.scheduler.steps import Planned, Sizing
 from harvester.windows import Partition, Resolution, Span, Window
 
@@ -30,7 +31,13 @@ LOT_WINDOWS: Final = 8
 """Most windows in a lot. Its end has to be proven, so more would spare requests; fewer let more tasks share a
 short span.
 """
+_DAY_S: Final = 86_400.0
 _ANYWHERE: Final = timedelta(days=36_500)
+
+
+def room_for_stretches(held: Held, page_size: int) -> int:
+    """How many of them may wait in memory, as far as is known before the first record has come."""
+    return held.limit_bytes // (STRETCH_PAGES * page_size * USUAL_RECORD_BYTES)
 
 
 def begun_part(span: Span, now: datetime) -> Span | None:
@@ -70,10 +77,11 @@ class Density:
         return self._seconds > 0 and not self._records
 
     def length_of(self, records: int) -> timedelta | None:
-        """How long a stretch with so many records is; None where nothing is known."""
+        """How long a stretch with so many records is; None where nothing is known. No longer than a day
+        before a day has been seen: most records come by day, and the first page is of a night."""
         if not self._records:
             return None
-        seconds = records * self._seconds / self._records
+        seconds = min(records * self._seconds / self._records, max(_DAY_S, self._seconds))
         return min(_ANYWHERE, timedelta(milliseconds=max(1, round(seconds * 1000))))
 
 
@@ -87,9 +95,11 @@ class Planner:
         served: Served,
         density: Density,
         held: Held,
+        abreast: Abreast,
         now: datetime,
     ) -> None:
         self._job = job
+        self._abreast = abreast
         self._now = now
         self._spans = [part for span in asked if (part := begun_part(span, now))]
         self._ledger = ledger
@@ -190,6 +200,7 @@ class Planner:
                         number=next(self._numbers), partition=self._partition_of(window), window=window
                     )
                 return
+            await self._abreast.begin()  # and only then is it sized: by then more is known
             end = self._end_of_stretch(cursor, gap.end)
             if end is not None:
                 yield Planned(number=next(self._numbers), stretch=Span(start=cursor, end=end))

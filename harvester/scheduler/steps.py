@@ -53,3 +53,5 @@ class Result:
 class Fetched:
     number: int
     results: list[Result]
+    is_sized: bool = False
+    """A stretch that was as long as its records made it."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import anyio
 from anyio import to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream
 
@@ -51,17 +50,22 @@ class Store:
         self._following = 0
         self._ready: list[Fetched] = []
 
-    async def all(self, fetched_out: MemoryObjectReceiveStream[Fetched], slots: anyio.Semaphore) -> None:
-        """Until nothing more is fetched; a slot comes back for each window that is stored."""
+    async def all(
+        self,
+        fetched_out: MemoryObjectReceiveStream[Fetched],
+        is_awaited: Callable[[], bool],
+        is_stored: Callable[[Fetched], None],
+    ) -> None:
+        """Until nothing more is fetched. `is_awaited`: whether the plan waits for something to be stored."""
         async for fetched in fetched_out:
             self._waiting[fetched.number] = fetched
             while self._following in self._waiting:
                 self._ready.append(self._waiting.pop(self._following))
                 self._following += 1
-            if self._ready and (slots.value == 0 or _is_worth_a_hop(self._ready)):
+            if self._ready and (is_awaited() or _is_worth_a_hop(self._ready)):
                 await to_thread.run_sync(self._take, self._ready)
-                for _ in self._ready:
-                    slots.release()
+                for one in self._ready:
+                    is_stored(one)
                 self._ready = []
             elif self._held.is_over:
                 await to_thread.run_sync(self._spill, fetched)
