@@ -4,5 +4,5 @@
 runs are disturbed. `source` is the innermost layer: it answers out of a small table, fails as the story
 wants, and watches what comes to its door. `play` runs the story's episodes, `judge` compares what they left
 with the truth, `trace` hears all that happens and folds it into one digest. `mutants` break the program on
-purpose.
+purpose, `sweep` plays many.
 """
