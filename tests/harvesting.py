@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -82,7 +83,8 @@ def settings(out: Path, url: str = "http://127.0.0.1:9", **other: Any) -> Job:
         },
     )
     output = OutputSettings(url=str(out), **other.pop("output", {}))
-    dialect = dialects.load(other.pop("dialect", "interactions"))
+    name = other.pop("dialect", "")
+    dialect = dialects.load(name) if name else _interactions()
     zone = other.pop("time_zone", "UTC")
     resolution = other.pop("resolution", Resolution.HOUR)
     fingerprint = {
@@ -110,6 +112,11 @@ def settings(out: Path, url: str = "http://127.0.0.1:9", **other: Any) -> Job:
         ),
         **other,
     )
+
+
+@cache
+def _interactions() -> dialects.Dialect:
+    return dialects.load("interactions")
 
 
 class HastyClock:

@@ -3,6 +3,7 @@
 import gc
 import os
 import shutil
+import sys
 import traceback
 from collections import deque
 from collections.abc import Callable
@@ -92,6 +93,7 @@ class Cases:
         if self.is_over:
             return
         if told is None or "error" in told:
-            self._report.wrong.append(f"a case ended in an error: {told}")
-        else:
-            self._report.add(told)
+            told = {"counts": {}, "wrong": [f"a case ended in an error: {told}"]}
+        self._report.add(told)
+        for one in told["wrong"]:
+            print(one[:1000], file=sys.stderr, flush=True)  # now: the end may be half an hour off

@@ -29,12 +29,13 @@ from harvester.scheduler import Harvest
 from harvester.shards import read_lines
 from harvester.testing.control import lines_of_truth
 from harvester.testing.settings import Settings
+from harvester.transport.blot import Blotter
 from tests.disks.choosing import Choice
 from tests.disks.command import run_command
 from tests.disks.processes import in_a_process
 from tests.disks.recording import Blow, Recorder
 from tests.disks.source import Near
-from tests.harvesting import SPAN, World, digests, hours, live, manifest, settings
+from tests.harvesting import SPAN, TOKEN_ENV, World, digests, hours, live, manifest, settings
 
 _JOB: Final[dict[str, Any]] = {"transport": {"concurrency": 4, "requests_per_second": 10_000.0}}
 RECORDS: Final = 240
@@ -210,7 +211,9 @@ def swept(module: str, arguments: Sequence[str], *, story: str) -> tuple[int, di
 
 
 def source_of(args: argparse.Namespace) -> Near | str:
-    """What the sweep's runs ask."""
+    """What the sweep's runs ask. What each of them would read and compile anew is there from here on."""
+    settings(args.folder)
+    Blotter().learn(os.environ[TOKEN_ENV])
     return args.url if args.by_command else Near(Settings(**STORIES[args.story].source))
 
 
