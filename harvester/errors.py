@@ -9,6 +9,7 @@
     │   │   ├── ConnectFailed              nobody answered: refused, unresolved, no route
     │   │   ├── TimedOut                   an answer that did not come, or not whole, in time
     │   │   ├── Broken                     an answer cut short on its way
+    │   │   │   └── Stale                  a kept connection that had ended before
     │   │   ├── ServerFailed               408, 500, 502, 504 and their kin
     │   │   ├── Throttled                  429, 503, or a Retry-After: everybody waits, or may have to
     │   │   ├── BadPage                    an answer that is not a good page, whatever its status
@@ -85,6 +86,11 @@ class TimedOut(TransientError):
 
 class Broken(TransientError):
     pass
+
+
+class Stale(Broken):
+    """It ended before a byte of the answer came: the server had closed it without a word, and knows nothing
+    of the request."""
 
 
 class ServerFailed(TransientError):

@@ -1,7 +1,9 @@
 """A server on loopback that sends exactly the bytes it is told to, for tests of what reads them."""
 
 import contextlib
+import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,6 +46,11 @@ class Peer:
     async def close(self) -> None:
         self.closes = True
         await self.stream.aclose()
+
+    async def reset(self) -> None:
+        raw = self.stream.extra(SocketAttribute.raw_socket)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await self.close()
 
 
 @dataclass(slots=True)

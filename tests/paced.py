@@ -3,6 +3,7 @@
 import random
 
 from harvester.transport import LOOP_CLOCK, Layer, Pace, Width
+from harvester.transport.budget import Budget
 from harvester.transport.gate import Door, Gate
 from harvester.transport.limits import Concurrency
 from harvester.transport.retry import Retry
@@ -17,6 +18,7 @@ def paced(
         Concurrency(gate, width),
         max_attempts=8,
         max_outage_s=300,
+        budget=Budget(),
         emit=lambda event: None,
         clock=LOOP_CLOCK,
         rng=rng,

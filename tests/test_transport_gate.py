@@ -18,6 +18,7 @@ from harvester.errors import (
     Refused,
     Rejected,
     ServerFailed,
+    Stale,
     Throttled,
     TimedOut,
     TransientError,
@@ -581,3 +582,10 @@ def test_a_cancelled_knock_lets_the_next_one_knock() -> None:
         assert await gate.send(2) == 2
 
     run(main)
+
+
+def test_a_knock_on_a_connection_that_was_closed_before_lets_the_next_one_knock() -> None:
+    server = Server(Throttled("429", retry_after_s=1), Stale("closed"))
+    _, events = through_the_gate(server, 4)
+    assert server.came_s == [0, 2, 3, 4]
+    assert sum(isinstance(event, Paused) for event in events) == 1

@@ -24,13 +24,10 @@ from harvester.errors import (
 from harvester.events import Event, RequestFailed
 from harvester.transport import LOOP_CLOCK, OutageOutlived
 from harvester.transport.backoff import full_jitter
+from harvester.transport.budget import RESERVE, RETRIES_PER_ANSWER, RETRIES_PER_S, Budget
 from harvester.transport.retry import (
     MAX_UNLUCKY,
-    RESERVE,
-    RETRIES_PER_ANSWER,
-    RETRIES_PER_S,
     UNHEARD_OF,
-    Budget,
     Patience,
     Retry,
     bearable,
@@ -164,7 +161,13 @@ class Server:
 
 def retrying(server: Any, *, max_attempts: int = 8, emit: Any = lambda event: None) -> Retry[int, int]:
     return Retry(
-        server, max_attempts=max_attempts, max_outage_s=300.0, emit=emit, clock=LOOP_CLOCK, rng=Highest()
+        server,
+        max_attempts=max_attempts,
+        max_outage_s=300.0,
+        budget=Budget(),
+        emit=emit,
+        clock=LOOP_CLOCK,
+        rng=Highest(),
     )
 
 

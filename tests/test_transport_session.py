@@ -2,7 +2,6 @@
 
 import gzip
 import socket
-import struct
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
-from anyio.abc import SocketAttribute
 
 from harvester.dialects import Request
 from harvester.errors import (
@@ -364,9 +362,7 @@ def test_an_error_keeps_nothing_of_the_answer() -> None:
 def test_a_reset_midway_is_broken() -> None:
     async def script(peer: Peer) -> None:
         await peer.send(answer(BODY)[:500])
-        raw = peer.stream.extra(SocketAttribute.raw_socket)
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        await peer.close()
+        await peer.reset()
 
     assert type(error_of(script)) is Broken
 

@@ -62,7 +62,9 @@ def test_many_tasks_get_through_a_server_that_does_all_sorts_of_things() -> None
     async def script(peer: Peer) -> None:
         if peer.number % 3 == 1:
             trouble = troubles[peer.number // 3 % len(troubles)]
-            await (peer.close() if trouble is None else peer.send(trouble))
+            await peer.send(trouble or answer(b"{}")[:-1])
+            if trouble is None:
+                await peer.close()
         else:
             await peer.send(answer(b'{"path":"%s"}' % peer.head.split()[1].encode()))
 

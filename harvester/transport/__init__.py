@@ -7,6 +7,7 @@ From the outside in, as `stack` puts them together:
     read          the caller's: asks become requests, answers become pages or BadPage
     Concurrency   so many under way, fewer where the server has no room for more
     Auth          the token, and a new one when it expires
+    Fresh         once more where a kept connection had been closed
     Gate          a pause for everybody, and each request's turn in the pace
     Session       aiohttp: one request, one whole answer or one of our errors
 
@@ -21,7 +22,9 @@ from harvester.dialects import Request
 from harvester.events import Emit
 from harvester.transport.auth import Auth
 from harvester.transport.blot import Blot, Blotter
+from harvester.transport.budget import Budget
 from harvester.transport.clock import LOOP_CLOCK, Clock, LoopClock
+from harvester.transport.fresh import Fresh
 from harvester.transport.gate import Door, Gate, OutageOutlived
 from harvester.transport.layer import A, Answer, Layer, Q
 from harvester.transport.learned import Learned, Rate
@@ -83,13 +86,17 @@ def stack(
     attempts, outage_s = settings.max_attempts, settings.max_outage_s
     pace, width = pace or pace_of(settings, clock), width or width_of(settings)
     door = Door(concurrency=settings.concurrency, max_outage_s=outage_s, rng=rng)
-    blotter = Blotter()
+    blotter, budget = Blotter(), Budget()
     return Retry(
         Blot(
             read(
                 Concurrency(
                     Auth(
-                        Gate(session, door, pace=pace, width=width, emit=emit, clock=clock),
+                        Fresh(
+                            Gate(session, door, pace=pace, width=width, emit=emit, clock=clock),
+                            budget,
+                            clock,
+                        ),
                         settings,
                         environ=environ,
                         emit=emit,
@@ -103,6 +110,7 @@ def stack(
         ),
         max_attempts=attempts,
         max_outage_s=outage_s,
+        budget=budget,
         emit=emit,
         clock=clock,
         rng=rng,

@@ -38,7 +38,7 @@ from typing import Final, Generic
 
 import anyio
 
-from harvester.errors import ConnectFailed, SourceError, Throttled, TransientError
+from harvester.errors import ConnectFailed, SourceError, Stale, Throttled, TransientError
 from harvester.events import Emit, Paused
 from harvester.transport.backoff import full_jitter
 from harvester.transport.clock import Clock
@@ -86,7 +86,7 @@ class News(Enum):
     SHUT = "shut"
     """Throttled, or nobody answered the door: everybody's business."""
     LOST = "lost"
-    """Cancelled or forgotten; nothing is known."""
+    """Cancelled, or never got there; nothing is known."""
 
 
 TRANSITIONS: Final[Mapping[tuple[State, News], State]] = {
@@ -269,6 +269,9 @@ class Gate(Generic[Q, A]):
             self._pause_began(wait_s, error)
             if door.given_up != given_up:
                 raise self._outlived() from None
+            raise
+        except Stale:  # it never got there
+            door.lost(ticket, self._clock.monotonic())
             raise
         except TransientError as error:
             self._pause_began(door.failed(ticket, self._clock.monotonic()), error)

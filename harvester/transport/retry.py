@@ -14,11 +14,6 @@ Counted as an attempt of the page is every failure but those that are nobody's f
 503s that name no pause, beside good answers, may be as many as chance explains before they are too many.
 A page that alone is throttled for ever while others come through ends after the same `max_outage_s`, if it
 was tried often enough in that time.
-
-The budget is shared by all pages: a retry costs 1, a good answer brings `RETRIES_PER_ANSWER`, each second
-brings `RETRIES_PER_S`, and no more than `RESERVE` are saved up. Where it is empty a retry waits for its
-share; it is never given up for that. So a server that fails one answer in three gets all its retries at
-once, and one that fails them all is asked again at a trickle, however many tasks there are.
 """
 
 import random
@@ -29,13 +24,10 @@ from typing import Final, Generic
 from harvester.errors import Astray, ConnectFailed, Throttled, TransientError
 from harvester.events import Emit, RequestFailed
 from harvester.transport.backoff import HICCUP_BASE_S, full_jitter
+from harvester.transport.budget import Budget
 from harvester.transport.clock import Clock
 from harvester.transport.gate import OutageOutlived
 from harvester.transport.layer import A, Layer, Q
-
-RETRIES_PER_ANSWER: Final = 0.5
-RETRIES_PER_S: Final = 10.0
-RESERVE: Final = 50.0
 
 UNHEARD_OF: Final = 3
 """Attempts where nothing but redirects, 404s and the like ever came: enough for one that strays, and a run
@@ -46,26 +38,6 @@ MAX_UNLUCKY: Final = 4
 """Times the attempts of a page."""
 _LATELY: Final = 1 / 64
 """Weight of the last answer in the share of 503s that name no pause."""
-
-
-@dataclass(slots=True)
-class Budget:
-    """The token bucket; seconds of one monotonic clock. It may be overdrawn: who draws waits for its own
-    share."""
-
-    tokens: float = RESERVE
-    _as_of_s: float = 0.0
-
-    def answered(self) -> None:
-        self.tokens = min(RESERVE, self.tokens + RETRIES_PER_ANSWER)
-
-    def draw(self, now_s: float) -> float:
-        """Takes one retry; returns the seconds to wait for it."""
-        if now_s > self._as_of_s:
-            self.tokens = min(RESERVE, self.tokens + (now_s - self._as_of_s) * RETRIES_PER_S)
-            self._as_of_s = now_s
-        self.tokens -= 1
-        return max(0.0, -self.tokens / RETRIES_PER_S)
 
 
 @dataclass(slots=True)
@@ -120,6 +92,7 @@ class Retry(Generic[Q, A]):
         *,
         max_attempts: int,
         max_outage_s: float,
+        budget: Budget,
         emit: Emit,
         clock: Clock,
         rng: random.Random,
@@ -130,7 +103,7 @@ class Retry(Generic[Q, A]):
         self._emit = emit
         self._clock = clock
         self._rng = rng
-        self._budget = Budget()
+        self._budget = budget
         self._good = 0
         self._chance = 0.0
         self._under_way = 0

@@ -14,9 +14,9 @@ import socket
 import ssl
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
-from types import SimpleNamespace, TracebackType
+from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
 import aiohttp
@@ -32,6 +32,7 @@ from harvester.errors import (
     ConnectFailed,
     ContractBroken,
     SourceError,
+    Stale,
     TimedOut,
     TransientError,
     Untrusted,
@@ -42,6 +43,7 @@ from harvester.transport.auth import Secret
 from harvester.transport.blot import Blotter
 from harvester.transport.clock import LOOP_CLOCK, Clock
 from harvester.transport.decoding import ACCEPTED, FIRST_LOOK_BYTES, TooLarge, decode
+from harvester.transport.fresh import ALONE
 from harvester.transport.layer import Answer, Layer
 from harvester.transport.server_clock import ServerClock
 from harvester.transport.settings import TransportSettings, check_base_url
@@ -89,6 +91,11 @@ _MEANING: Final[tuple[tuple[type[BaseException], type[TransientError], str], ...
 )
 
 
+_ENDED: Final = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError)
+"""What an end of the connection looks like before the answer's head is there; behind it aiohttp has another
+error."""
+
+
 class Session:
     """Use it as `async with`; requests only inside."""
 
@@ -113,16 +120,24 @@ class Session:
         self._decoders: anyio.CapacityLimiter
         self._large: anyio.CapacityLimiter
         self._http: aiohttp.ClientSession
+        self._alone: aiohttp.ClientSession
+        """For requests that want a connection of their own."""
 
     async def __aenter__(self) -> Self:
-        settings = self._settings
         self._decoders = anyio.CapacityLimiter(_DECODERS)
         self._large = anyio.CapacityLimiter(1)
-        self._http = aiohttp.ClientSession(
+        self._http, self._alone = self._client(keeps=True), self._client(keeps=False)
+        return self
+
+    def _client(self, *, keeps: bool) -> aiohttp.ClientSession:
+        """Which keeps connections for the next request, or none."""
+        settings = self._settings
+        client = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=settings.concurrency,
                 ssl=self._tls or True,
                 resolver=None if self._tls else _ThisMachine(),
+                force_close=not keeps,
             ),
             timeout=aiohttp.ClientTimeout(
                 total=settings.request_timeout_s,
@@ -139,20 +154,23 @@ class Session:
             max_headers=_MOST_HEADERS,
             trace_configs=[_telling(self._emit)],
         )
-        return self
+        client._retry_connection = False  # aiohttp would send a GET once more, past the gate and its pace
+        return client
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with anyio.move_on_after(_CLOSE_S, shield=True):
             await self._http.close()
+            await self._alone.close()
 
     async def send(self, ask: Request) -> Answer:
         """Raises SourceError, never anything of aiohttp's."""
         what = f"{ask.method} {ask.path}"
+        way = _Way(waits_for_body=bool(ask.body))
         failure: SourceError
         try:
-            answer = await self._exchange(ask, what)
+            answer = await self._exchange(ask, what, way)
             return replace(answer, headers=self._blotted(answer.headers, ask))
         except SourceError as error:
             failure = error
@@ -161,19 +179,22 @@ class Session:
             failure = self._untrusted(error, what)
         except (aiohttp.ClientError, OSError) as error:  # a TimeoutError is an OSError
             failure = self._meaning(error, what)
+            if way.is_kept and isinstance(error, _ENDED) and not _has_begun(error):
+                failure = Stale(str(failure))
         # Out of the except, else its context would hold aiohttp's error, and that the token; and without the
         # frames below, which hold what has come of the answer: an error may live as long as its window.
         raise failure.with_traceback(None)
 
-    async def _exchange(self, ask: Request, what: str) -> Answer:
+    async def _exchange(self, ask: Request, what: str, way: "_Way") -> Answer:
         began_s = self._clock.monotonic()
-        async with self._http.request(
+        http = self._alone if ALONE in ask.headers else self._http
+        async with http.request(
             ask.method,
             self._url(ask),
             headers=ask.headers,
             data=ask.body,
             allow_redirects=False,
-            trace_request_ctx={"has_body": bool(ask.body)},
+            trace_request_ctx=way,
         ) as response:
             headers = _lower(response.headers)
             if self._server_clock is not None:
@@ -293,30 +314,50 @@ class _ThisMachine(AbstractResolver):
         pass
 
 
+@dataclass(slots=True)
+class _Way:
+    """What became of one request on its way, for as long as it takes."""
+
+    waits_for_body: bool
+    is_told: bool = False
+    is_kept: bool = False
+    """It left on a connection that had served another."""
+
+
 def _telling(emit: Emit) -> aiohttp.TraceConfig:
     """Tells a request when its bytes go to the socket. aiohttp holds the headers back until the first bytes
     of the body; what is cancelled before that, or finds nobody to connect to, never left.
     """
 
-    def context(trace_request_ctx: Any) -> SimpleNamespace:
-        return SimpleNamespace(waits_for_body=trace_request_ctx["has_body"], is_told=False)
+    async def connection_kept(session: Any, way: _Way, kept: Any) -> None:
+        way.is_kept = True
 
-    async def headers_sent(session: Any, request: SimpleNamespace, sent: Any) -> None:
-        if not request.waits_for_body:
-            tell(request)
+    async def headers_sent(session: Any, way: _Way, sent: Any) -> None:
+        if not way.waits_for_body:
+            tell(way)
 
-    async def chunk_sent(session: Any, request: SimpleNamespace, sent: Any) -> None:
-        tell(request)
+    async def chunk_sent(session: Any, way: _Way, sent: Any) -> None:
+        tell(way)
 
-    def tell(request: SimpleNamespace) -> None:
-        if not request.is_told:
-            request.is_told = True
+    def tell(way: _Way) -> None:
+        if not way.is_told:
+            way.is_told = True
             emit(RequestSent())
 
-    trace = aiohttp.TraceConfig(trace_config_ctx_factory=context)  # type: ignore[arg-type]  # stubs: a class
-    trace.on_request_headers_sent.append(headers_sent)
-    trace.on_request_chunk_sent.append(chunk_sent)
+    def given(trace_request_ctx: Any) -> _Way:
+        way: _Way = trace_request_ctx
+        return way
+
+    trace = aiohttp.TraceConfig(trace_config_ctx_factory=given)  # type: ignore[arg-type]  # stubs: a class
+    trace.on_connection_reuseconn.append(connection_kept)  # type: ignore[arg-type]
+    trace.on_request_headers_sent.append(headers_sent)  # type: ignore[arg-type]
+    trace.on_request_chunk_sent.append(chunk_sent)  # type: ignore[arg-type]
     return trace
+
+
+def _has_begun(error: BaseException) -> bool:
+    """Whether a part of the answer's head came before the end; of one that was reset nobody knows."""
+    return isinstance(error, aiohttp.ServerDisconnectedError) and not isinstance(error.message, str)
 
 
 def _lower(headers: Mapping[str, str]) -> dict[str, str]:

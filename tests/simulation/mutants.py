@@ -14,9 +14,9 @@ from harvester.pages.walk import Walk
 from harvester.records.gather import Batch, Gather
 from harvester.scheduler.fetching import Fetcher
 from harvester.shards.sink import Sink
+from harvester.transport.budget import Budget
 from harvester.transport.gate import Door
 from harvester.transport.limits import Concurrency, Steady
-from harvester.transport.retry import Budget
 from harvester.transport.server_clock import ServerClock
 from harvester.transport.width import Width
 
