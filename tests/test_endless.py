@@ -15,7 +15,7 @@ from harvester import dialects, events
 from harvester.dialects import Ask, Page, Reject
 from harvester.errors import ContractBroken, Moved
 from harvester.job import Outcome
-from harvester.pages import Pages, Served, Stretches, Unsorted, by_key, reader
+from harvester.pages import Pages, Served, Stretches, Unsorted, by_key, reader, recalls
 from harvester.records import Gather, Held
 from harvester.scheduler import Harvest
 from harvester.windows import Partition, Resolution, Span, Window
@@ -201,7 +201,7 @@ def without_end(number: int, asked: dict[str, Any]) -> list[dict[str, Any]]:
 def test_records_without_end_are_read_in_smaller_windows_and_then_told(
     monkeypatch: pytest.MonkeyPatch, seeks: bool
 ) -> None:
-    monkeypatch.setattr(reader, "MOST_PAGES", 512)
+    monkeypatch.setattr(recalls, "MOST_PAGES", 512)
     monkeypatch.setattr(by_key, "MOST_PAGES", 64)
     source = Source(without_end)
     with pytest.raises(ContractBroken, match=r"512 pages and no end; raise .* page_size or choose a smaller"):

@@ -20,8 +20,9 @@ from harvester.dialects import Dialect, Key, Page, Row
 from harvester.errors import ServerFailed, TimedOut
 from harvester.pages.asking import Asking, Split, Turn
 from harvester.pages.order import LEAST_PROOF
+from harvester.pages.recalls import MOST_PAGES
 from harvester.pages.served import Served
-from harvester.pages.walk import MOST_PAGES, Verdict, Walk
+from harvester.pages.walk import Verdict, Walk
 from harvester.windows import Window
 
 _OVERLAP: Final = 8

@@ -77,3 +77,17 @@ def begins_with(rows: list[Row], overlap: list[Key], *, is_strict: bool) -> bool
     if keys == overlap or is_strict:
         return keys == overlap
     return keys[:1] == overlap[:1] and set(keys) == set(overlap)
+
+
+def end_of_overlap(rows: list[Row], overlap: list[Key], *, is_strict: bool) -> int:
+    """The same, where copies may stand between the rows: the place behind the overlap, -1 where it is not."""
+    keys: dict[Key, None] = {}
+    for place, row in enumerate(rows):
+        keys.setdefault(row[1])
+        if len(keys) == len(overlap):
+            listed = list(keys)
+            is_there = listed == overlap or (
+                not is_strict and listed[0] == overlap[0] and keys.keys() == set(overlap)
+            )
+            return place + 1 if is_there else -1
+    return -1

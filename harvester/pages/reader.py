@@ -5,7 +5,8 @@ The server gives no total and no next link, so the end of a window has to be pro
 * The walk asks wider than the window on both sides, so inclusive, exclusive or second-cut ends make no
   difference.
 * Each page after the first begins with the last records of the one before (overlap.py). Where they do not
-  stand there, rows moved underneath: the window is read again, and if that goes on, it is cut into halves.
+  stand there, rows moved underneath: the window is read again, and if that goes on, walks are united
+  (uniting.py), or the window is cut into halves.
 * A short page is no end, for a server may cut pages without a word, and differently each time. The end is an
   empty page.
 * Where the server can be asked for what lies behind a key, pages go on there and not at an offset
@@ -16,47 +17,36 @@ The server gives no total and no next link, so the end of a window has to be pro
 and stretches.py the one for stretches that are read by time.
 """
 
-from collections.abc import Callable
 from datetime import timedelta
-from functools import partial
 from typing import Final
 
 from harvester.dialects import Ask, Dialect, Page, Reject, Row
-from harvester.errors import ContractBroken, Moved, ServerFailed, SourceError, TimedOut
+from harvester.errors import Moved, ServerFailed, SourceError, TimedOut
 from harvester.events import Emit, RowsMoved, WindowSplit
 from harvester.pages.asking import Asking, Split, Turn, named
 from harvester.pages.at_once import AtOnce
 from harvester.pages.by_key import ByKey
+from harvester.pages.recalls import SAME_PAGES, Endless, Recalls, same_page
 from harvester.pages.served import Served
-from harvester.pages.walk import MOST_DOUBLES, MOST_PAGES, Passes, Verdict, Walk
+from harvester.pages.uniting import Uniting
+from harvester.pages.walk import Passes, Verdict, Walk
 from harvester.transport import Layer
 from harvester.windows import Window
 
-REREADS: Final = 2
-"""How often a window whose rows moved is read again before it is halved: a late record moves rows once,
+REREADS: Final = 1
+"""How often a window whose rows moved is read again before walks are united: a late record moves rows once,
 ties that change their order between calls move them on every reading.
 """
 FLOOR_S: Final = 1.0
 """Windows are not halved below this, since every request is wider than its window by about as much."""
-UNION_WALKS: Final = 84
-"""How often rows that never keep still are walked through until the union is whole, twice over: with ties in
-random order over two pages each walk misses a record with probability 1/4, so 40 walks leave one chance in
-10^24. Two rows have to come the same way 41 times.
-"""
-SAME_PAGES: Final = 12
-"""How often a page of a few rows has to come again for another offset before the server counts as one that
-ignores it: rows in random order may look like it now and then."""
 MOST_REQUESTS: Final = 1000
 MOST_A_RECORD: Final = 200
 """So many requests a window may cost, and so many more for each record that came, while its rows move: each
-level of halves, some dozen down to a second, is walked up to three times. A server that answers each range
+level of halves, some dozen down to a second, is walked several times. A server that answers each range
 with the same rows would be asked for every second of it."""
 _ENDLESS_HALVES: Final = 4
 """A window of more pages than a walk may have is halved, but not for ever: a source may make up records
 without end."""
-_FIRST_RECALL: Final = 128
-"""After so many pages, and each time there are twice as many, what stands in the middle of them is asked for
-again: where nothing of it has come before, records are made up for each request."""
 
 
 class Pages:
@@ -69,6 +59,7 @@ class Pages:
         self._emit = emit
         self._widen = timedelta(seconds=dialect.widen_s)
         self._at_once = AtOnce(self._asking, dialect=dialect, served=served)
+        self._uniting = Uniting(self._asking, widen=self._widen, served=served)
         self._by_key = ByKey(self._asking, dialect=dialect, served=served)
 
     async def read(self, window: Window, turn: Turn) -> int:
@@ -107,13 +98,13 @@ class Pages:
     async def _read_part(self, part: Window, turn: Turn, around: set[int] | None) -> int:
         """`around` are the records of the part that this one is a half of: where just the same come, all of
         them from outside, they would to the last of its halves."""
-        asked, moved, repeated, passes = 0, 0, 0, Passes()
+        asked, moved, repeated, passes, counted, is_united = 0, 0, 0, Passes(), None, False
         if self._by_key.is_usable:
             asked, is_whole = await self._by_key.read(part, turn)
             if is_whole:
                 return asked
         if self._served.offset_ignored:
-            return asked + await self._read_at_once(part, turn, ContractBroken(_same_page(part)))
+            return asked + await self._read_at_once(part, turn, same_page(part))
         while moved <= REREADS:
             walk = Walk(part, widen=self._widen, served=self._served)
             try:
@@ -126,14 +117,23 @@ class Pages:
             asked += pages
             if verdict is Verdict.END:
                 return asked
-            if verdict is Verdict.DOUBLED and not walk.is_ordered:
-                is_nothing_inside = walk.keys == around and not walk.is_inside
-                if is_nothing_inside or not self._can_halve(part):
-                    return asked + await self._unite(part, turn)
-                raise Split(asked, Moved(f"{named(part)}: records came twice, in no order"), walk.keys)
             if verdict is Verdict.DOUBLED:
-                if passes.prove(walk.signature, walk.positions):
+                if counted is not None and counted <= walk.keys:
                     return asked
+                if walk.is_ordered and passes.prove(walk.signature, walk.positions):
+                    return asked
+                counted = walk.counted
+                is_quick = counted is not None or passes.is_quick(walk.positions)
+                if not walk.is_ordered or not (is_quick or is_united):
+                    more, is_united = await self._unite(part, turn, walk, around)
+                    asked += more
+                    if is_united:
+                        return asked
+                    if not walk.is_ordered:
+                        raise Split(
+                            asked, Moved(f"{named(part)}: records came twice, in no order"), walk.keys
+                        )
+                    is_united = True
                 if passes.agree:
                     continue
             if verdict is Verdict.REPEATED:
@@ -141,17 +141,34 @@ class Pages:
                 if repeated < (2 if walk.page_rows >= 8 else SAME_PAGES):
                     continue
                 self._served.offset_ignored = self._can_halve(part)
-                return asked + await self._read_at_once(part, turn, ContractBroken(_same_page(part)))
+                return asked + await self._read_at_once(part, turn, same_page(part))
             moved += 1
             if moved <= REREADS:
                 self._emit(RowsMoved(start=part.start, end=part.end))
-        if self._can_halve(part):
-            raise Split(asked, Moved(f"{named(part)}: rows moved"), walk.keys)
-        return asked + await self._unite(part, turn)
+        more, is_whole = await self._unite(part, turn, walk, None)
+        if is_whole:
+            return asked + more
+        raise Split(asked + more, Moved(f"{named(part)}: rows moved"), walk.keys)
+
+    async def _unite(self, part: Window, turn: Turn, walk: Walk, around: set[int] | None) -> tuple[int, bool]:
+        """Where one walk proved nothing: several of them, unless it would take too many and halves may do. A
+        half that brings what the whole brought will not do with fewer, and where nothing of that lies inside
+        of it, nor will its halves.
+        """
+        can_halve, is_same = self._can_halve(part), walk.keys == around
+        if can_halve and is_same and walk.is_inside:
+            return 0, False
+        return await self._uniting.read(
+            part,
+            turn,
+            can_halve=can_halve and not is_same,
+            is_patient=not walk.is_inside,
+            counted=walk.counted,
+        )
 
     async def _walk(self, walk: Walk, part: Window, turn: Turn) -> tuple[Verdict, int]:
         turn.begin(part)
-        asked, recall_at, is_deep = 0, _FIRST_RECALL, False
+        recalls, asked, is_deep = Recalls(self._asking, part), 0, False
         while True:
             try:
                 page = await self._asking.page(walk.ask, part, asked)
@@ -175,26 +192,7 @@ class Pages:
                 return verdict, asked
             if self._served.offset_ignored:
                 return Verdict.REPEATED, asked
-            if asked >= recall_at:
-                recall_at = 2 * asked
-                if asked >= MOST_PAGES:
-                    raise Endless(asked, _no_end(part, asked))
-                asked += await self._recall(walk.at(walk.position // 2), walk.knows, part, asked)
-
-    async def _recall(
-        self, ask: Callable[[], Ask], knows: Callable[[Page], bool], part: Window, asked: int
-    ) -> int:
-        """Whether what stood here before, or where else it has moved since, was seen; how many pages were
-        asked for. More than one only where pages are small and come in another order each time.
-        """
-        for trial in range(SAME_PAGES):
-            page = await self._asking.page(ask, part, asked)
-            if knows(page) or not (page.rows or page.rejects):
-                return trial + 1
-        raise ContractBroken(
-            f"{named(part)}: after {asked:,} pages none of their records comes again; the server sends other "
-            "ones for each request"
-        )
+            asked += await recalls.after(asked, walk.at(walk.position // 2), walk.knows)
 
     async def _read_at_once(self, part: Window, turn: Turn, reason: SourceError) -> int:
         """Where no offset shows what stands behind a page. Split: each half is read by itself. In what cannot
@@ -205,55 +203,7 @@ class Pages:
             return asked
         if self._can_halve(part):
             raise Split(asked, reason)
-        return asked + await self._unite(part, turn)
-
-    async def _unite(self, part: Window, turn: Turn) -> int:
-        """The last resort for ties in random order: walk, whatever moves, until nothing new comes and the
-        union is as large as the count, twice over: a record that has left since it came stands in the union
-        for one that has not come, but not in two of them. Or until walks bring the same in pages of different
-        sizes, where the source holds records twice: pages of one size may leave out the same each time.
-        """
-        turn.begin(part)
-        union: set[int] = set()
-        first: set[int] | None = None
-        asked, largest = 0, self._served.limit
-        passes = Passes()
-        for number in range(1, UNION_WALKS + 1):
-            position, before, size, largest = 0, len(union), largest, 0
-            pages, recall_at = 0, _FIRST_RECALL
-            way: dict[int, None] = {}
-            while True:
-                walk = Walk(part, widen=self._widen, served=self._served, most=size)
-                page = await self._asking.page(walk.at(position), part, asked)
-                asked += 1
-                items = len(page.rows) + len(page.rejects)
-                if items == 0:
-                    break
-                if position > MOST_DOUBLES * (len(union) + items):
-                    raise ContractBroken(_same_page(part))
-                await turn.add(page.rows, page.rejects)
-                keys = {hash(row[1]) for row in page.rows}
-                way.update(dict.fromkeys(hash(row[1]) for row in page.rows))
-                union |= keys
-                position += max(1, len(keys) + len(page.rejects))
-                largest = max(largest, items - 1)
-                pages += 1
-                if pages >= recall_at:
-                    recall_at = 2 * pages
-                    if pages >= MOST_PAGES:
-                        raise _no_end(part, pages)
-                    known = partial(_is_any_of, union)
-                    asked += await self._recall(walk.at(position // 2), known, part, asked)
-            agreed = passes.prove(hash(tuple(way)), len(way))
-            if len(union) == before and (len(union) >= position or agreed):
-                if agreed or union == first:
-                    return asked
-                first, union = union, set()
-            # Where pages hold one record, another size is another request all the same.
-            largest = largest or max(1, self._served.limit - number)
-        raise Moved(
-            f"{named(part)}: rows changed their order on each of {UNION_WALKS} readings; run again later"
-        )
+        return asked + (await self._uniting.read(part, turn, can_halve=False))[0]
 
 
 class _Counting:
@@ -279,22 +229,3 @@ class DeepRefused(Split):
         """`is_deep`: others from behind the first one came."""
         super().__init__(asked, reason)
         self.is_deep = is_deep
-
-
-class Endless(Split):
-    """So many pages came that there may be no end."""
-
-
-def _no_end(part: Window, pages: int) -> ContractBroken:
-    return ContractBroken(
-        f"{named(part)}: {pages:,} pages and no end; raise [fetch] page_size or choose a smaller [span] "
-        "resolution, if there are so many records"
-    )
-
-
-def _is_any_of(hashes: set[int], page: Page) -> bool:
-    return bool(page.rejects) or any(hash(row[1]) in hashes for row in page.rows)
-
-
-def _same_page(part: Window) -> str:
-    return f"{named(part)}: the server sends the same page for every offset"

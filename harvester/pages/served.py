@@ -31,6 +31,8 @@ class Served:
     given_up: int = 0
     """Requests that failed on every try since the last good page."""
     offset_ignored: bool = False
+    copies_in_doubt: bool = False
+    """A record came twice in an answer though it stands at one position: its copy was only in the answer."""
     seeks: bool = False
     """Records behind a key may be asked for: a probe found that the server knows how, and nothing else has
     been seen since."""

@@ -20,14 +20,12 @@ from math import lgamma, log
 from typing import Final
 
 from harvester.dialects import Ask, Key, Page, Row
-from harvester.pages.overlap import RECENT, begins_with, overlap_of
+from harvester.pages.overlap import RECENT, end_of_overlap, overlap_of
 from harvester.pages.served import Served
 from harvester.windows import Window
 
 MOST_DOUBLES: Final = 16
 """A record may stand this often in a source before its pages are taken for pages of nothing."""
-MOST_PAGES: Final = 16_384
-"""In one pass; 16 million records where pages are full."""
 _FIRST_LOOK: Final = 32
 """Positions after which it is counted for the first time how many records stand at them; then each time that
 there are twice as many."""
@@ -68,6 +66,11 @@ class Passes:
     def agree(self) -> bool:
         """Whether there is only one way so far."""
         return self._again >= 0
+
+    @staticmethod
+    def is_quick(positions: int) -> bool:
+        """Whether a second pass is enough."""
+        return lgamma(positions + 1) >= _SURE
 
     def prove(self, signature: int, positions: int) -> bool:
         if self._signature is None:
@@ -128,7 +131,7 @@ class Walk:
         self._items = 0
         """Of the page before."""
         self._rejects: set[bytes] = set()
-        self._is_begun = False
+        self._is_begun = self.is_over = False
         self._is_blind = False
         """Whether rows may have moved unseen, since two pages do not overlap, or in ties alone."""
         self._hashes = array("q")
@@ -153,6 +156,13 @@ class Walk:
     def keys(self) -> set[int]:
         """Hashes of all that came."""
         return set(self._hashes)
+
+    @property
+    def counted(self) -> set[int] | None:
+        """The same, where no more rows stood there at the end of the walk than so many."""
+        rows = self._position + (1 if self._overlap else 0)
+        different = self.keys
+        return different if self.is_over and len(different) >= rows and not self._rejects else None
 
     @property
     def is_ordered(self) -> bool:
@@ -213,12 +223,10 @@ class Walk:
             return self._go_on(page, rows, 0)
         if items == 0:
             return Verdict.MOVED, []  # where the overlap must stand, nothing stands
-        places = (
-            place
-            for place in range(self._slack + 1)
-            if begins_with(rows[place:], self._overlap, is_strict=self._is_strict)
-        )
-        place = next(places, -1)
+        places = [
+            end_of_overlap(rows[n:], self._overlap, is_strict=self._is_strict) for n in range(self._slack + 1)
+        ]
+        place = next((n for n, end in enumerate(places) if end > 0), -1)
         if place < 0 and 0 < items == len(rows) < len(self._overlap) and self._is_cut_short(rows):
             self._overlap, self._is_strict, self._is_blind = self._overlap[-1:], True, True
             return Verdict.MORE, []
@@ -227,7 +235,7 @@ class Walk:
             return (Verdict.REPEATED if self.repeats else Verdict.MOVED), []
         if any(row[1] not in self._before for row in rows[:place]):
             return Verdict.MOVED, []
-        first = place + len(self._overlap)
+        first = place + places[place]
         newer = [row for row in rows[:first] if self._versions.get(row[1], row[2]) != row[2]]
         if self._aside is not None:
             page, self._aside = self._aside, None
@@ -236,7 +244,7 @@ class Walk:
             self._position, self._overlap = self._position + 1, []
             verdict, fresh = self._go_on(page, page.rows, 0)
         else:
-            verdict, fresh = self._go_on(page, rows[first:], first)
+            verdict, fresh = self._go_on(page, rows[first:], first, copies=places[place] - len(self._overlap))
         return verdict, [*newer, *fresh]
 
     def _is_cut_short(self, rows: list[Row]) -> bool:
@@ -255,9 +263,10 @@ class Walk:
         self._aside = page
         return Verdict.MORE, []
 
-    def _go_on(self, page: Page, fresh: list[Row], first: int) -> tuple[Verdict, list[Row]]:
-        """`fresh` are the page's rows from index `first` on."""
+    def _go_on(self, page: Page, fresh: list[Row], first: int, copies: int = 0) -> tuple[Verdict, list[Row]]:
+        """`fresh` are the page's rows from index `first` on, behind the overlap and `copies` of its rows."""
         items = len(page.rows) + len(page.rejects)
+        asked_at = self.offset
         here: set[Key] = set(self._overlap)
         last, new = self._overlap[-1] if self._overlap else None, 0
         for row in fresh:
@@ -293,13 +302,13 @@ class Walk:
             self._position, self._overlap, self._slack = self._position + 1 + len(page.rejects), [], 0
         else:
             assert last is not None
-            self._position += new + (first - len(self._overlap) if self._overlap else -1)
-            self._slack = len(page.rejects) + len(fresh) - new
+            self._position += new + (first - len(self._overlap) - copies if self._overlap else -1)
+            self._slack = len(page.rejects) + len(fresh) - new + copies
             self._overlap, self._is_strict = [last], True
             # A single record would come again. And while no page was cut, this may well be the end.
             is_last = items < self._served.limit and not self._served.caps
             self._is_behind = not self._slack and (items == 1 or is_last)
-            self._look_further_back(fresh, len(page.rows))
+            self._look_further_back(fresh, len(page.rows), asked_at)
         self._before = keys
         self._versions = {row[1]: row[2] for row in page.rows}
         self._listed = [row[1] for row in page.rows]
@@ -337,14 +346,16 @@ class Walk:
         again. One record alone shows no order, so it may as well come from another end.
         """
         self._is_broken |= items == 1
+        first = self.offset
         if page.rows and items > 1 and not page.rejects:
-            self._position += items - 1
+            self._position = first + items - 1
             self._overlap, self._is_strict, self._slack = [page.rows[-1][1]], True, len(page.rejects)
         else:
-            self._position, self._overlap, self._slack = self._position + items, [], 0
+            self._position, self._overlap, self._slack = first + items, [], 0
 
-    def _look_further_back(self, fresh: list[Row], there: int) -> None:
-        """Where one row is too little, and more do not take up too much of the page, of so many rows."""
+    def _look_further_back(self, fresh: list[Row], there: int, asked_at: int) -> None:
+        """Where one row is too little, and more do not take up too much of the page, of so many rows from
+        that offset on: with copies between them they may be all of it, and it would come again."""
         known = set(self._before)
         for row in fresh:  # a copy at the end of an answer is not the last one of its rows
             if row[1] not in known:
@@ -353,13 +364,15 @@ class Walk:
         del self._recent[: -max(RECENT, len(fresh))]
         wanted, is_held = overlap_of(self._recent)
         is_full = there >= min(self._served.limit, self._served.whole_page)
-        if is_full and there > 1 and wanted > (there // 2 if there >= 16 else there - 1):
+        is_all = self._slack > 0 and self._position - wanted < asked_at
+        if is_all or (is_full and there > 1 and wanted > (there // 2 if there >= 16 else there - 1)):
             self._is_blind = True
             return
         self._overlap, self._is_strict = [row[1] for row in self._recent[-wanted:]], not is_held
         self._is_blind |= not is_held and self._position >= len(self._recent)
 
     def _ended(self) -> Verdict:
+        self.is_over = True
         different = Counter(self._hashes)
         if self._is_blind:
             return Verdict.DOUBLED
