@@ -63,3 +63,11 @@ def test_a_proof_that_failed_is_told_as_that(kept: Path) -> None:
 def test_a_proof_that_did_not_run_is_told_as_that(kept: Path) -> None:
     (kept / "zones.json").unlink()
     assert "not run on this state | `scripts/zone-sweep`" in guarantees.table()
+
+
+def test_what_each_proof_takes_and_all_of_them_is_told() -> None:
+    *rows, last = guarantees.plan().splitlines()
+    assert [row.split()[0] for row in rows] == [proof.name for proof in PROOFS]
+    assert all(proof.minutes > 0 for proof in PROOFS)
+    assert last.split()[0] == "all"
+    assert float(last.split()[1]) == pytest.approx(sum(proof.minutes for proof in PROOFS), abs=1)

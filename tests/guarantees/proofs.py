@@ -22,6 +22,8 @@ class Proof:
     how: str
     command: str
     told: str
+    minutes: float
+    """That it takes, about, on two cores with nothing else to do."""
     options: str = ""
     """What belongs to the command unless `scripts/guarantees --with` says otherwise."""
     code: tuple[str, ...] = ()
@@ -48,6 +50,7 @@ _READ: Final = {
 PROOFS = (
     Proof(
         name="crash",
+        minutes=10,
         promise="Killed anywhere, and once more while it recovers, a run that is repeated ends exact",
         how="a process is killed before each call that changes the disk, SQLite's own included, and in "
         "the middle of each write; then again in the recovery; compared with the truth and with "
@@ -59,6 +62,7 @@ PROOFS = (
     ),
     Proof(
         name="power-loss",
+        minutes=30,
         promise="So does one whose machine lost its power",
         how="the calls of a run are recorded, and what a power loss may leave after each of them is "
         "laid out: unsynced data gone, in part or torn, renames, creations and removals undone in "
@@ -69,6 +73,7 @@ PROOFS = (
     ),
     Proof(
         name="power-loss-mutants",
+        minutes=7,
         promise="and the sweep sees what it is for",
         how="the same with the program broken on purpose: no fsync, no fsync of folders, the ledger "
         "before the data, `synchronous=OFF`",
@@ -78,6 +83,7 @@ PROOFS = (
     ),
     Proof(
         name="broken-disk",
+        minutes=15,
         promise="A full or broken disk ends a run with 7, claims nothing, and the next run ends exact",
         how="ENOSPC, EIO, EROFS, EACCES and EDQUOT at each write, fsync, rename and commit",
         command="scripts/broken-disk-sweep",
@@ -86,6 +92,7 @@ PROOFS = (
     ),
     Proof(
         name="simulation",
+        minutes=60,
         promise="Whatever the source does and whenever the run ends, records come once and none is lost",
         how="stories drawn by seed under a virtual clock: faults, outages, drains, crashes, resumes; "
         "the scheduler, limiter, retries and sink are the real ones",
@@ -96,14 +103,17 @@ PROOFS = (
     ),
     Proof(
         name="simulation-mutants",
+        minutes=3,
         promise="and the stories see a broken guard",
         how="a guard is taken out at a time",
         command="scripts/simulate-sweep --mutants",
+        options="--seeds 300",
         told="{line}",
         code=("tests/simulation",),
     ),
     Proof(
         name="faults",
+        minutes=20,
         promise="Servers that do several things wrong at once cost no record",
         how="two to five of the behaviours of [behaviours.md](behaviours.md) drawn by seed, over real "
         "sockets",
@@ -113,14 +123,20 @@ PROOFS = (
     ),
     Proof(
         name="adversary",
+        minutes=5,
         promise="Neither do servers that do their worst",
         how="servers drawn by seed against the reading of pages alone",
         command="scripts/adversary",
         told="{line}",
-        code=("tests/test_pages_adversary.py",),
+        code=(
+            "tests/test_pages_adversary.py",
+            "tests/test_pages_moving_ties.py",
+            "tests/test_pages_order_dropped.py",
+        ),
     ),
     Proof(
         name="misfortunes",
+        minutes=5,
         promise="Damage after a run is named, and what the messages say mends it",
         how="seeded sequences of kills, outages, flipped bits, cut, removed and added files, lost, "
         "aged and damaged ledgers, `--repair` and `rebuild-ledger`",
@@ -130,6 +146,7 @@ PROOFS = (
     ),
     Proof(
         name="damages",
+        minutes=1,
         promise="Whatever two of manifest, `_SUCCESS`, ledger and shards are damaged, it is named, and three "
         "commands at most, those that the messages name, mend it",
         how="pairs drawn by seed: each key of the manifest flipped, changed or removed, finished or not; the "
@@ -140,6 +157,7 @@ PROOFS = (
     ),
     Proof(
         name="zones",
+        minutes=2,
         promise="Windows and partitions tile every span in every zone",
         how="all jumps of all clocks of the tz database",
         command="scripts/zone-sweep",
@@ -148,6 +166,7 @@ PROOFS = (
     ),
     Proof(
         name="soak",
+        minutes=61,
         promise="Nothing grows over time, and nothing goes wrong in an hour of all faults",
         how="runs that are killed, stopped, resumed, extended and begun anew, and one that goes on, "
         "against simulators with their faults on; records, memory, files and threads compared each "
@@ -161,6 +180,7 @@ PROOFS = (
     ),
     Proof(
         name="ledger",
+        minutes=1,
         promise="A ledger that is locked, damaged, gone, older or newer is told, and made anew from "
         "manifest and shards",
         how="tests: each damage, each older schema, `rebuild-ledger`, `run --repair`",
@@ -170,6 +190,7 @@ PROOFS = (
     ),
     Proof(
         name="two",
+        minutes=1,
         promise="Two runs, readers during a run, a copied output and a clock that jumps do no harm",
         how="tests with processes of their own",
         command="scripts/test -q tests/test_two_of_them.py tests/test_clocks.py",
@@ -177,6 +198,7 @@ PROOFS = (
     ),
     Proof(
         name="token",
+        minutes=1,
         promise="The token is nowhere, and goes to one origin only",
         how="tests: a canary token is sought in all that is left, printed or logged after each command "
         "and each failure",
@@ -186,6 +208,7 @@ PROOFS = (
     ),
     Proof(
         name="doors",
+        minutes=1,
         promise="TLS is verified, everything from outside is bounded and escaped, links are not followed, "
         "pseudonyms hold",
         how="tests: other authorities and names, a 300 MiB bomb, planted links, umasks, hostile texts, "
@@ -196,6 +219,7 @@ PROOFS = (
     ),
     Proof(
         name="doors-mutants",
+        minutes=5,
         promise="and the tests see a door that was left open",
         how="each guard of [doors.md](doors.md) is taken out at a time",
         command="scripts/door-mutants",
@@ -205,6 +229,7 @@ PROOFS = (
     *(
         Proof(
             name=f"fuzz-{target}",
+            minutes=FUZZ_S / 60,
             promise=f"No bytes in place of {what} bring a traceback, a hang or unbounded memory",
             how="atheris, led by coverage; each input at most 20 s and 640 MiB",
             command=f"scripts/fuzz --target {target}",
