@@ -12,6 +12,7 @@ from typing import Final
 import anyio
 import pytest
 import trustme
+from anyio.abc import SocketAttribute, SocketStream
 
 from harvester.cli import certificates
 from harvester.dialects import Request
@@ -136,6 +137,27 @@ def test_what_speaks_no_tls_gets_no_request(ca_file: Path) -> None:
                 with pytest.raises(ConnectFailed):
                     await session.send(Request(method="GET", path="/", query=(), headers=(), body=None))
             assert server.requests == []
+
+    anyio.run(main)
+
+
+def test_a_server_with_plain_http_in_the_place_of_tls_is_told_as_that_and_tried_again(ca_file: Path) -> None:
+    """No certificate proved anything false: a balancer that restarts answers so for a moment."""
+
+    async def main() -> None:
+        async def speak(stream: SocketStream) -> None:
+            async with stream:
+                await stream.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                await stream.receive()
+
+        async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
+            port = listener.extra(SocketAttribute.local_port)
+            settings = TransportSettings(base_url=f"https://127.0.0.1:{port}", auth="none", ca_file=ca_file)
+            async with anyio.create_task_group() as tasks, Session(settings) as session:
+                tasks.start_soon(listener.serve, speak)
+                with pytest.raises(ConnectFailed, match="TLS failed, WRONG_VERSION_NUMBER"):
+                    await session.send(Request(method="GET", path="/", query=(), headers=(), body=None))
+                tasks.cancel_scope.cancel()
 
     anyio.run(main)
 

@@ -374,6 +374,8 @@ def _why(error: BaseException) -> str:
         error = error.certificate_error
     if isinstance(error, ssl.SSLCertVerificationError):
         return str(error.verify_message)
+    if isinstance(error, aiohttp.ClientConnectorSSLError):
+        error = error.os_error  # it is an SSLError itself, but one without a reason
     if isinstance(error, ssl.SSLError):
         return f"TLS failed, {error.reason}"
     if isinstance(error, OSError) and error.errno:
