@@ -103,6 +103,14 @@ def test_a_file_that_is_no_dialect_is_named(tmp_path: Path, content: bytes | Non
             '[request.headers]\nX-API-Key = "s"\n[answer]',
             r"X-API-Key: a dialect holds no secrets",
         ),
+        *(
+            (
+                "[answer]",
+                f'[request.headers]\n{name} = "x"\n[answer]',
+                rf"\[request.headers\] {name}: says how",
+            )
+            for name in ("Host", "host", "Content-Length", "Transfer-Encoding", "Expect")
+        ),
         ("[answer]", '[request.headers]\n"a b" = "s"\n[answer]', r"'a b': no name of a header"),
         ("[answer]", '[defaults]\norder_by = "id"\n[answer]', r"\[defaults\] order_by: no place for it"),
         ('skip = "{offset}"', 'skip = "{offset}"\nr = "{resolution}"', r"\[resolutions\]: missing"),

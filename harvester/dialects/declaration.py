@@ -19,6 +19,17 @@ from harvester.errors import ConfigError
 from harvester.shapes import Shape
 
 _HELD_APART = ("[answer] records", "[answer.success] path")
+_OF_THE_WAY = (
+    "host",
+    "content-length",
+    "content-encoding",
+    "transfer-encoding",
+    "te",
+    "trailer",
+    "upgrade",
+    "expect",
+)
+"""Headers on which it depends who gets a request, where it ends, or what its answer is."""
 
 
 def parse(text: str, file: str) -> Declaration:
@@ -117,6 +128,11 @@ def _mistakes_of_request(declaration: Declaration) -> Iterator[tuple[str, str]]:
             yield (
                 f"[request.headers] {name}",
                 "a dialect holds no secrets; say [source] auth and a token in the job",
+            )
+        elif name.lower() in _OF_THE_WAY:
+            yield (
+                f"[request.headers] {name}",
+                "says how and where to a request goes, which base_url and the program settle; take it out",
             )
         elif not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
             yield f"[request.headers] {name!r}", "no name of a header"

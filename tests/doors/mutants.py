@@ -59,6 +59,13 @@ MUTANTS: Final = [
         "ssl.create_default_context(cafile=ca_file)",
         _OF_TLS,
     ),
+    Mutant(
+        "a dialect names another host",
+        "harvester/dialects/declaration.py",
+        "name.lower() in _OF_THE_WAY",
+        "False",
+        "tests/test_dialects.py",
+    ),
     Mutant("redirects are followed", _SESSION, "allow_redirects=False", "allow_redirects=True", _OF_SESSION),
     Mutant(
         "cookies are kept",
