@@ -18,7 +18,7 @@ from harvester.errors import ConfigError, StorageError
 from harvester.verify import verify
 from tests.disks.choosing import Choice, spots
 from tests.disks.mutants import BREAKING
-from tests.disks.processes import Cases, in_a_process
+from tests.disks.processes import Cases, played
 from tests.disks.recording import FAILING, Blow
 from tests.disks.report import Report
 from tests.disks.runs import (
@@ -52,7 +52,7 @@ def differences(out: Path) -> list[str]:
             return {"found": [f"ledger: {error}"]}
         return {"found": [f"{one.kind}: {one.subject}: {one.detail}" for one in verdict.differences]}
 
-    told = in_a_process(looking) or {}
+    told = played(looking)
     return list(told.get("found", [f"verify: {told}"]))
 
 
@@ -81,13 +81,14 @@ class Breakages:
     def sweep(self) -> None:
         nothing, begun, clean = (self._folder / name for name in ("nothing", "begun", "clean"))
         nothing.mkdir()
-        self._undisturbed(nothing, begun, self._story.before)
-        self._undisturbed(begun, clean, self._story.run)
+        first = self._undisturbed(nothing, begun, self._story.before)
+        second = self._undisturbed(begun, clean, self._story.run)
         self._wanted = picture(clean / "out")
         least = int(manifest(begun / "out")["records"])
-        for source, job, told in ((nothing, self._story.before, 0), (begun, self._story.run, least)):
-            calls = self._undisturbed(source, self._folder / "world", job)
-            shutil.rmtree(self._folder / "world")
+        for source, job, calls, told in (
+            (nothing, self._story.before, first, 0),
+            (begun, self._story.run, second, least),
+        ):
             self.report.count("calls", len(calls.kinds))
             for blow in self._blows(calls):
                 self._cases.play(partial(self._try, source, job, blow, told))
@@ -140,7 +141,7 @@ class Breakages:
                 wrong.append("the run does not say that this failed")
         else:
             wrong.append(f"exit code {ended.code}: {ended.error}")
-        last = self._run(world, self._story.run, watched=False)
+        last = self._run(world, self._story.run, last=True)
         if last.code != self._story.code:
             wrong.append(f"then exit code {last.code}: {last.error}")
         elif (after := by_plain_names(picture(world / "out"))) != self._wanted:

@@ -36,11 +36,11 @@ class Crashes:
     def sweep(self) -> None:
         nothing, begun, clean = (self._folder / name for name in ("nothing", "begun", "clean"))
         nothing.mkdir()
-        self._undisturbed(nothing, begun, self._story.before)
-        self._undisturbed(begun, clean, self._story.run)
+        first = self._undisturbed(nothing, begun, self._story.before)
+        second = self._undisturbed(begun, clean, self._story.run)
         self._wanted = picture(clean / "out")
-        self._kill_all(nothing, self._story.before, least=0)
-        self._kill_all(begun, self._story.run, least=int(manifest(begun / "out")["records"]))
+        self._kill_all(nothing, self._story.before, first, least=0)
+        self._kill_all(begun, self._story.run, second, least=int(manifest(begun / "out")["records"]))
 
     def _undisturbed(self, source: Path, target: Path, job: dict[str, Any]) -> Ended:
         shutil.copytree(source, target)
@@ -48,10 +48,7 @@ class Crashes:
         assert ended.code == self._story.code, ended
         return ended
 
-    def _kill_all(self, source: Path, job: dict[str, Any], *, least: int) -> None:
-        world = self._folder / "world"
-        calls = self._undisturbed(source, world, job)
-        shutil.rmtree(world)
+    def _kill_all(self, source: Path, job: dict[str, Any], calls: Ended, *, least: int) -> None:
         named = spots(calls.kinds, calls.places)
         chosen = [named[number - 1] for number in self._choice.numbers(calls.kinds, calls.places)]
         blows = [Blow(at=spot, kind="kill") for spot in chosen]
@@ -88,7 +85,7 @@ class Crashes:
 
     def _at_the_end(self, world: Path) -> list[str]:
         """It must be as if nothing had happened."""
-        last = self._run(world, self._story.run, watched=False)
+        last = self._run(world, self._story.run, last=True)
         if last.code != self._story.code:
             return [f"exit code {last.code}: {last.error}"]
         found = picture(world / "out")

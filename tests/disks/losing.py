@@ -142,7 +142,7 @@ class Losses:
         told = broken_promises(world / "out", least=least)
         if ended and picture(world / "out") != self._wanted:
             told.append("what the run claimed at its end is not all there")
-        last = run(self._source, world, self._story.run, watched=False)
+        last = run(self._source, world, self._story.run, last=True)
         if last.code != self._story.code:
             told.append(f"exit code {last.code}: {last.error}")
         elif (found := picture(world / "out")) != self._wanted:

@@ -19,6 +19,14 @@ AT_ONCE: Final = len(os.sched_getaffinity(0)) + 1 if hasattr(os, "sched_getaffin
 """Cases. One more than there are cores: their reports are taken in order, and one may be slow."""
 
 
+def played(running: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What it returns; `error` alone where it raised."""
+    try:
+        return running()
+    except BaseException as error:
+        return {"error": "".join(traceback.format_exception(error))[-3000:]}
+
+
 class Forked:
     """A process that plays `running` and is gone."""
 
@@ -26,20 +34,17 @@ class Forked:
         self._reader, writer = os.pipe()
         self._pid = os.fork()
         if self._pid == 0:
-            told: dict[str, Any] = {}
             try:
                 os.close(self._reader)
-                told = running()
-            except BaseException as error:
-                told = {"error": "".join(traceback.format_exception(error))[-3000:]}
-            finally:
+                told = played(running)
                 with open(writer, "wb") as file:
                     file.write(orjson.dumps(told))
+            finally:
                 os._exit(0)
         os.close(writer)
 
     def end(self) -> dict[str, Any] | None:
-        """Waits for what `running` returned; `error` alone where it raised; None where it was killed."""
+        """Waits for what was `played`; None where it was killed."""
         with open(self._reader, "rb") as file:
             content = file.read()
         _, status = os.waitpid(self._pid, 0)

@@ -32,7 +32,7 @@ from harvester.testing.settings import Settings
 from harvester.transport.blot import Blotter
 from tests.disks.choosing import Choice
 from tests.disks.command import run_command
-from tests.disks.processes import in_a_process
+from tests.disks.processes import in_a_process, played
 from tests.disks.recording import Blow, Recorder
 from tests.disks.source import Near
 from tests.harvesting import SPAN, TOKEN_ENV, World, digests, hours, live, manifest, settings
@@ -97,16 +97,17 @@ def run(
     *,
     record: Path | None = None,
     blow: Blow | None = None,
-    watched: bool = True,
+    last: bool = False,
     mutant: Callable[[], None] | None = None,
 ) -> Ended:
-    """Harvests into `world`/out. `watched`: calls are counted, which costs a little. A `source` that is a
-    URL: as a user does, with a process that is started for it, in which no rows are spilled.
+    """Harvests into `world`/out, in a process of its own. `last`: of a case, in the one of the case, from
+    which none must be forked any more; its calls are not counted. A `source` that is a URL: as a user does,
+    with a process that is started for it, in which no rows are spilled.
     """
 
     def running() -> dict[str, Any]:
         recorder = Recorder(world, record=record, blow=blow)
-        if watched:
+        if not last:
             recorder.install()
         if mutant is not None:
             mutant()
@@ -122,7 +123,7 @@ def run(
         assert mutant is None, "not for commands"
         told = run_command(source, world, job, blow)
     else:
-        told = in_a_process(running)
+        told = played(running) if last else in_a_process(running)
     told = {} if told is None else told if "code" in told else {"code": 70, **told}
     return Ended(
         code=told.get("code"),

@@ -141,6 +141,7 @@ PROOFS = (
         how="seeded sequences of kills, outages, flipped bits, cut, removed and added files, lost, "
         "aged and damaged ledgers, `--repair` and `rebuild-ledger`",
         command="scripts/misfortune-sweep",
+        options="--seeds 0 200",
         told="{line}",
         code=("tests/misfortune_sweep.py", "tests/misfortunes.py"),
     ),
