@@ -69,10 +69,13 @@ class AtOnce:
 
     async def _alone(self, part: Window, row: Row, asked: int) -> tuple[int, bool]:
         """Whether a record is all there is: where nothing is before it and nothing behind it, and where it
-        comes in another order too. A page may have been cut to it.
+        comes in another order too. A page may have been cut to it, which an offset would show: it is not
+        believed where offsets work.
         """
         if self._dialect.membership != "date":
             return asked, True
+        if self._served.offset_works:
+            return asked, False
         around = self._widen + _CUT
         rest = ((part.start - self._widen, row[0] - around), (row[0] + around, part.end + self._widen))
         for start, end in rest:

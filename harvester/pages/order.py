@@ -13,7 +13,8 @@ FAR_ROWS: Final = 64
 
 def is_surprising(rows: list[Row]) -> bool:
     """Whether rows that ascend are so many that it is no chance."""
-    return len({row[0] for row in rows[:FAR_ROWS]}) >= LEAST_PROOF
+    ends = (rows[:FAR_ROWS], rows[-FAR_ROWS:])
+    return any(len({row[0] for row in some}) >= LEAST_PROOF for some in ends)
 
 
 def proves_order(by_date: Page, by_key: Page) -> bool | None:

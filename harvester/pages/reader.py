@@ -26,6 +26,7 @@ from harvester.events import Emit, RowsMoved, WindowSplit
 from harvester.pages.asking import Asking, Split, Turn, named
 from harvester.pages.at_once import AtOnce
 from harvester.pages.by_key import ByKey
+from harvester.pages.offsets import try_out
 from harvester.pages.recalls import SAME_PAGES, Endless, Recalls, same_page
 from harvester.pages.served import Served
 from harvester.pages.uniting import Uniting
@@ -140,7 +141,10 @@ class Pages:
                 repeated += max(1, walk.repeats)
                 if repeated < (2 if walk.page_rows >= 8 else SAME_PAGES):
                     continue
-                self._served.offset_ignored = self._can_halve(part)
+                if self._can_halve(part):
+                    asked += await try_out(
+                        walk.at, walk.knows, part, asking=self._asking, served=self._served
+                    )
                 return asked + await self._read_at_once(part, turn, same_page(part))
             moved += 1
             if moved <= REREADS:

@@ -17,12 +17,13 @@ straggler. As long as rows were too few to prove it, a page is the whole of its 
 behind its last row.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from harvester.dialects import Ask, Key, Page, Row
+from harvester.pages.doubt import MOST_DOUBTS, Doubt
 from harvester.pages.order import FAR_ROWS, ascends, is_surprising
 from harvester.pages.overlap import RECENT, begins_with, overlap_of
 from harvester.pages.served import Served
@@ -32,7 +33,6 @@ from harvester.windows import Span
 _CUT: Final = timedelta(seconds=1)
 FAR: Final = timedelta(days=3)
 """Over a weekend."""
-_MOST_DOUBTS: Final = 32
 
 
 class Seek:
@@ -83,14 +83,11 @@ class Seek:
         """What came last by offset."""
         self._aside = Page(rows=[])
         """What stands behind it, until it has been seen once more."""
-        self._doubtful: list[Row] = []
-        """What came behind `position`, by so few rows that it may have been left out what is between them."""
-        self._doubts = 0
-        """Pages in a row that were doubted."""
-        self._once: list[Key] | None = None
-        """What stood behind the overlap, too little to show its order: it is asked for twice."""
+        self._doubt = Doubt()
         self._alone_at: datetime | None = None
         """Where the page asked for by time held records of one instant only, which show no order."""
+        self._looked_before: datetime | None = None
+        """The position at which what lies before such an instant was asked for."""
         self._is_alone = False
         """Whether it was one record."""
         self._before: list[Key] = []
@@ -120,9 +117,7 @@ class Seek:
         if self._look is not Look.BY_TIME:
             is_behind = self._look is Look.BEHIND
             offset = self._last + 1 - (0 if is_behind else len(self._overlap))
-            # Another limit makes another request of it, which need not fare the same.
-            limit = max(1, self._served.limit - (self._once is not None))
-            return replace(self._asked, limit=limit, offset=offset)
+            return replace(self._asked, limit=self._served.limit, offset=offset)
         self._asked = Ask(
             start=self.position - self._widen,
             end=self.until + (self._widen if self._is_careful or self.until < self.end else self._beyond),
@@ -138,14 +133,23 @@ class Seek:
 
     def take(self, page: Page) -> tuple[Step, list[Row]]:
         """The step, and the rows that are new; rows beyond the stretch are among them."""
+        step, fresh = self._judge(page)
+        if step in (Step.UNSORTED, Step.MOVED):
+            return step, []
+        self._doubt.see(page.rows, self.position)
+        return step, fresh
+
+    def _judge(self, page: Page) -> tuple[Step, list[Row]]:
         is_far = self._look is Look.FAR
         if is_far:
             self._look, self._asked = Look.BY_TIME, self._far
         if self._look is not Look.BY_TIME:
             return self._take_by_offset(page)
         rows, items = page.rows, len(page.rows) + len(page.rejects)
+        if items == 0:
+            return (Step.MOVED if self._is_lacking(rows) else self._prove()), []
         if not rows:
-            return (Step.UNSORTED, []) if items else (self._prove(), [])
+            return Step.UNSORTED, []
         if self._is_beside(rows[0]) or self._is_beside(rows[-1]):
             return Step.UNSORTED, []  # it goes by another range, so by another order too
         if not self._served.order_kept:
@@ -154,6 +158,8 @@ class Seek:
             return Step.UNSORTED, []
         if self._edge and self._widen and self._edge_keys.isdisjoint(row[1] for row in rows):
             return Step.STUCK, []  # the records of `position` must stand there: moved, or another order
+        if self._is_lacking(rows):
+            return Step.MOVED, []
         is_shown = bool(self._edge) or rows[0][0] < rows[-1][0]
         self._alone_at, self._is_alone = None if is_shown else rows[-1][0], items == 1
         if not is_shown and self._reaches_further(rows[-1][0]):
@@ -163,16 +169,15 @@ class Seek:
             for row in rows
             if row[0] > self.position or (row[0] == self.position and (row[1], row[2]) not in self._edge)
         ]
-        if self._doubtful:
-            known = {(row[1], row[2]) for row in self._doubtful}
-            fresh = [row for row in fresh if (row[1], row[2]) not in known]
+        fresh = self._doubt.unknown(fresh)
         self._note(items, fresh)
         if is_far:
             self._items = 0  # it was asked for fewer
         if not is_shown:
             return self._look_on(page, is_far=is_far), fresh
         is_cut = items >= self._served.limit
-        if rows[-1][0] > self.position and not self._is_in_a_row(rows):
+        if rows[-1][0] > self.position and (sure := self._doubt.sure(rows, self.position)) is not None:
+            self._advance(sure)
             return self._look_again(page, is_cut=is_cut, is_far=is_far), fresh
         if rows[-1][0] >= self.until:
             return self._pass(rows), fresh
@@ -189,34 +194,9 @@ class Seek:
             return self._prove(), fresh  # nobody cuts pages to one
         return self._look_on(page, is_far=is_far), fresh
 
-    def _is_in_a_row(self, rows: list[Row]) -> bool:
-        """Whether no row is missing between these.
-
-        A few rows may ascend by chance in a page that came in another order, for this one request, and was
-        cut: they have to come again, in the next page, which may hold more behind them.
-        """
-        if is_surprising(rows):
-            self._doubtful = []
-            return True
-        here = [row for row in rows if row[0] >= self.position]
-        before, self._doubtful = [row for row in self._doubtful if row[0] >= self.position], here
-        if not before:
-            return False
-        last = before[-1][0]
-        earlier = {row[1] for row in before if row[0] < last}
-        follows = here[len(earlier) :]
-        if {row[1] for row in here[: len(earlier)]} != earlier or not follows or follows[0][0] != last:
-            return False
-        if here[-1][0] > last:
-            self._advance([row for row in here if row[0] <= last])
-            self._doubts = 0
-            return False  # what is behind them has come once
-        self._doubtful = []
-        return True
-
     def _look_again(self, page: Page, *, is_cut: bool, is_far: bool) -> Step:
-        self._doubts += 1
-        if self._doubts > _MOST_DOUBTS:
+        self._doubt.pages += 1
+        if self._doubt.pages > MOST_DOUBTS:
             return Step.UNSORTED
         if page.rows[-1][0] < self.until and not is_cut:
             if self.until >= self.end or self._is_careful:
@@ -240,6 +220,12 @@ class Seek:
         self._reach_on(max(at, before))
         return self.until > before
 
+    def _is_lacking(self, rows: list[Row]) -> bool:
+        """Whether a row is missing that has come before from this place on."""
+        if not rows and self._edge and self._widen:
+            return True
+        return self._doubt.is_lacking(rows, self.position, self._asked.end - _CUT)
+
     @property
     def _edge_keys(self) -> set[Key]:
         return {key for key, _ in self._edge}
@@ -257,46 +243,40 @@ class Seek:
         return self._look_behind(page, page.rows), page.rows
 
     def _take_by_offset(self, page: Page) -> tuple[Step, list[Row]]:
-        """Nothing but the overlap and nothing behind it, or what the page before left out.
+        """Nothing but the overlap and nothing behind it, or what the page before left out. Few rows of that,
+        which may come in another order, show no more than that there are some.
 
         Doubles, and ties in another order, show as rows that were listed before.
         """
         rows = page.rows
         if self._look is Look.BEHIND:
-            if len(rows) > 1 and [row[1] for row in rows] == self._before:
-                self._served.offset_ignored = True
-                return self.distrust_offset(), []
+            if rows and [row[1] for row in rows] == self._before:
+                return Step.REPEATED, []
+            in_a_row = [*self._recent[-len(self._overlap) :], *rows]
+            if page.rejects or (rows and not self._is_believed(in_a_row)):
+                return self._doubt_offset(in_a_row), []
             self._look, self._aside = Look.AGAIN, page
             return Step.MORE, []
         if page.rejects or not begins_with(rows, self._overlap, is_strict=self._is_strict):
-            is_repeated = [row[1] for row in rows] == self._before
-            self._served.offset_ignored |= len(rows) > 1 and is_repeated
-            if not is_repeated:
-                self._alone_at = None
+            if rows and [row[1] for row in rows] == self._before:
+                return Step.REPEATED, []
             return self.distrust_offset(), []
         first = self._last + 1 - len(self._overlap)
         fresh = rows[len(self._overlap) :]
         if self._look is Look.AGAIN:
             first, fresh = self._last + 1, self._aside.rows
             rows = [*rows[: len(self._overlap)], *fresh]
-            if self._aside.rejects:
-                return self.distrust_offset(), []
             if not fresh:
+                self._served.offset_works = True
                 return self._prove(), []
-            if self._once is None and not is_surprising(rows):
-                self._once, self._look = [row[1] for row in fresh], Look.BEHIND
-                return Step.MORE, []
-            once, self._once = self._once, None
-            if once is not None and set(once[: len(fresh)]) != {row[1] for row in fresh[: len(once)]}:
-                self._alone_at = None
-                return self.distrust_offset(), []
         elif not fresh:
             self._look = Look.BEHIND
             return Step.MORE, []
-        if not self._served.order_kept or not ascends([row[0] for row in rows]):
-            return Step.UNSORTED, []
+        if not self._is_believed(rows):
+            return self._doubt_offset(rows), []
         if any(row[1] in self._listed for row in fresh):
-            return self.distrust_offset(), []
+            return Step.REPEATED, []
+        self._served.offset_works = True
         self._note(len(rows), fresh)
         page = Page(rows=rows if first <= self._last else fresh)
         if not self._edge and rows[0][0] == rows[-1][0]:
@@ -310,11 +290,32 @@ class Seek:
         self._look = Look.BY_TIME
         return Step.MORE, fresh
 
-    def distrust_offset(self) -> Step:
+    def _is_believed(self, rows: list[Row]) -> bool:
+        """Whether no row is missing between these, which came by offset: of one instant, they are counted."""
+        if not self._served.order_kept or not ascends([row[0] for row in rows]):
+            return False
+        return rows[0][0] == rows[-1][0] or is_surprising(rows)
+
+    def _doubt_offset(self, rows: list[Row]) -> Step:
+        if not self._served.order_kept or not ascends([row[0] for row in rows]):
+            return Step.UNSORTED
+        if 0 < self._items < self._served.limit:
+            self._served.note_more_followed(self._items)
+        return self.distrust_offset()
+
+    def at(self, offset: int) -> Callable[[], Ask]:
+        """The range of the page before, from another offset."""
+        return lambda: replace(self._asked, limit=self._served.limit, offset=offset)
+
+    def knows(self, page: Page) -> bool:
+        """Whether a record on the page was listed before in the range that is walked by offset."""
+        return not self._listed.isdisjoint(row[1] for row in page.rows)
+
+    def distrust_offset(self, *, is_refused: bool = False) -> Step:
         """The offset did not lead to the anchor: the same is asked for by time, or by a walk where it was.
 
         Of one instant that shows no order what lies before it comes first, lest all of that be walked second
-        by second; and nobody cuts pages to one record.
+        by second. A page of one record is believed where there are no offsets to show what was cut off it.
         """
         if self._look is Look.FAR:
             self._look = Look.BY_TIME
@@ -323,13 +324,15 @@ class Seek:
         if not self._served.order_kept:
             return Step.UNSORTED
         if self._alone_at is not None:
-            if self._is_alone:
+            served = self._served
+            if self._is_alone and (served.offset_ignored or (is_refused and not served.offset_works)):
                 return self._prove()
             before = self._alone_at - 2 * self._widen
-            if before > self.position:
+            if before > self.position != self._looked_before:
+                self._looked_before = self.position
                 self.until = before
                 return Step.MORE
-        if self._doubtful:
+        if self._doubt.is_any:
             return Step.MORE  # what was doubted comes again, and then there is less to walk
         return Step.MORE if self._asked.start < self.position - self._widen else Step.STUCK
 
@@ -340,7 +343,7 @@ class Seek:
             return self.distrust_offset()
         rows, items = page.rows, len(page.rows) + len(page.rejects)
         if self._look is Look.BY_TIME:
-            self._listed, self._recent, self._once = set(), [], None
+            self._listed, self._recent = set(), []
         self._before = [row[1] for row in rows]
         self._listed.update(self._before)
         self._last = first + items - 1
@@ -361,9 +364,9 @@ class Seek:
         self.came += len(fresh)
 
     def _advance(self, rows: list[Row]) -> None:
-        at = rows[-1][0]
+        at = rows[-1][0] if rows else self.position
         if at > self.position:
-            self._doubts = 0
+            self._doubt.pages = 0
             self.position = at
             self._edge = set()
         self._edge |= {(row[1], row[2]) for row in rows if row[0] == self.position}
@@ -399,7 +402,7 @@ class Seek:
         """Goes on from here: what lies before has come."""
         self.position = position
         self._edge = set()
-        self._doubtful, self._doubts = [], 0
+        self._doubt.end()
         self._look, self._items = Look.BY_TIME, 0
         if self.until <= position:
             self._reach_on(position)

@@ -31,6 +31,10 @@ class Served:
     given_up: int = 0
     """Requests that failed on every try since the last good page."""
     offset_ignored: bool = False
+    """A page from far behind all rows held the first ones (offsets.py)."""
+    offset_works: bool = False
+    """An offset has led to rows behind a page, or to nothing behind all of them. So where one does not lead
+    on, it is not because there are none."""
     copies_in_doubt: bool = False
     """A record came twice in an answer though it stands at one position: its copy was only in the answer."""
     seeks: bool = False
@@ -42,6 +46,8 @@ class Served:
     """Whether rows come in the order that was asked for; None until it was tried."""
     order_trials: int = 0
     """How often the rows did not tell."""
+    moved: int = 0
+    """Pages by time that left out what had come before."""
     proving: anyio.Lock = field(default_factory=anyio.Lock)
     """One reader at a time proves the order, the others wait for what it finds."""
     is_limit_in_doubt: bool = False

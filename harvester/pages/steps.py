@@ -11,6 +11,10 @@ class Step(Enum):
     STUCK = "stuck"
     """What stands at this instant, or in the second around it, cannot be told by time: it has to be walked by
     offset."""
+    REPEATED = "repeated"
+    """An offset brought what stands in front of it: it is to be tried whether offsets are ignored."""
+    MOVED = "moved"
+    """A row that has come before is not where it was: rows have moved, or this page came in another order."""
     UNSORTED = "unsorted"
 
 

@@ -10,6 +10,7 @@ from harvester.dialects import Ask, Dialect, Page, Reject, Row
 from harvester.errors import BadPage, ContractBroken, Refused, Rejected, ServerFailed, SourceError, TimedOut
 from harvester.events import Emit, WindowSplit
 from harvester.pages.asking import Asking, Split, Turn
+from harvester.pages.offsets import try_out
 from harvester.pages.order import LEAST_PROOF, proves_order
 from harvester.pages.reader import FLOOR_S, Pages
 from harvester.pages.seek import Seek
@@ -29,6 +30,11 @@ follows is not tried second by second."""
 ORDER_TRIALS: Final = 5
 """How often rows may not tell, being too few or in both orders at once, before the server counts as one that
 keeps none."""
+
+MOST_MOVED: Final = 3
+MOVED_SHARE: Final = 100
+"""So many pages, and one in so many, may leave out a row that had come before, since somebody deleted it;
+where it is more, it is the order."""
 
 MOST_STILL: Final = 1000
 """So many pages may be of one instant; then what follows is walked, for what cannot be told by time."""
@@ -110,7 +116,8 @@ class Stretches:
             except Split as split:
                 asked += split.asked
                 if seeking.is_by_offset:
-                    asked += await self._step(seeking.distrust_offset(), seeking, turn, on_page)
+                    step = seeking.distrust_offset(is_refused=True)
+                    asked += await self._step(step, seeking, turn, on_page)
                 else:
                     floor_s = FLOOR_S if refused < GIVEN_UP_IN_A_ROW else GIVE_UP_S
                     if not self._give_up(seeking, turn, split.reason, floor_s=floor_s):
@@ -125,7 +132,8 @@ class Stretches:
             except SourceError as error:
                 self._served.given_up += 1
                 if seeking.is_by_offset and isinstance(error, ServerFailed | TimedOut):
-                    asked += await self._step(seeking.distrust_offset(), seeking, turn, on_page)
+                    step = seeking.distrust_offset(is_refused=True)
+                    asked += await self._step(step, seeking, turn, on_page)
                     continue
                 hopeless = self._served.given_up >= GIVEN_UP_IN_A_ROW
                 if hopeless:
@@ -144,6 +152,12 @@ class Stretches:
         if step is Step.UNSORTED:
             self._untold(is_unsorted=bool(self._served.order_kept) and not page.rejects)
             raise Unsorted
+        if step is Step.MOVED:
+            served = self._served
+            served.moved += 1
+            if served.moved > MOST_MOVED + served.pages // MOVED_SHARE:
+                served.order_kept = False
+            raise Unsorted
         if fresh or page.rejects:
             await turn.add(fresh, page.rejects)
         return asked + await self._step(step, seeking, turn, on_page)
@@ -154,6 +168,12 @@ class Stretches:
             raise Unsorted
         if step is Step.END:
             turn.close(seeking.end)
+        elif step is Step.REPEATED:
+            served = self._served
+            asked += await try_out(
+                seeking.at, seeking.knows, _reach(seeking), asking=self._asking, served=served
+            )
+            asked += await self._step(seeking.distrust_offset(), seeking, turn, on_page)
         elif step is Step.STUCK:
             turn.close(seeking.position)
             second = min(seeking.end, seeking.position + timedelta(seconds=FLOOR_S))

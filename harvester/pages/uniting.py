@@ -60,6 +60,7 @@ class Uniting:
                 page = await self._ask(part, union.position - 1, asked)
                 asked += 1
                 if {hash(row[1]) for row in page.rows} & union.came.keys():
+                    self._served.offset_works, self._served.offset_ignored = True, False
                     return asked, True
                 shams += 1
             if can_halve and (shams or union.is_useless(MOST_OF_HALVES, most_ways)):

@@ -142,6 +142,8 @@ class Walk:
         """By what the first page of more than one record ascended: its keys, or its times and keys."""
         self._is_broken = False
         """Whether a page came otherwise."""
+        self._alone = array("q")
+        """Hashes of records that were alone on their page."""
         self._look_at = _FIRST_LOOK
         self._stale = 0
         """Pages in a row with no record but of the page before: so one record stands on all of them."""
@@ -167,7 +169,8 @@ class Walk:
     @property
     def is_ordered(self) -> bool:
         """Whether all pages came by key, or all by time and key. A page that came the other way round may
-        show what another one has shown already."""
+        show what another one has shown already; and a record alone on its page shows no order, so where it
+        came twice it may have come from another end."""
         return self._columns is not None and not self._is_broken
 
     @property
@@ -240,6 +243,7 @@ class Walk:
         if self._aside is not None:
             page, self._aside = self._aside, None
             if not page.rows and not page.rejects:
+                self._served.offset_works = True
                 return self._ended(), newer
             self._position, self._overlap = self._position + 1, []
             verdict, fresh = self._go_on(page, page.rows, 0)
@@ -295,6 +299,8 @@ class Walk:
         in_a_row = page.rows if first or self._last is None else [self._last, *page.rows]
         if len({row[1] for row in in_a_row}) > 1:
             self._judge_order(in_a_row)
+        if items == 1 == len(keys):
+            self._alone.extend(map(hash, keys))
         self._last = page.rows[-1] if page.rows else None
         if new == 0 or (len(keys) == 1 < items and not page.rejects):
             self._step_over(page, items)
@@ -343,9 +349,8 @@ class Walk:
 
     def _step_over(self, page: Page, items: int) -> None:
         """A whole page of doubles or rejects proves nothing, and asking from its anchor would bring it
-        again. One record alone shows no order, so it may as well come from another end.
+        again.
         """
-        self._is_broken |= items == 1
         first = self.offset
         if page.rows and items > 1 and not page.rejects:
             self._position = first + items - 1
@@ -374,6 +379,7 @@ class Walk:
     def _ended(self) -> Verdict:
         self.is_over = True
         different = Counter(self._hashes)
+        self._is_broken |= any(different[one] > 1 for one in self._alone)
         if self._is_blind:
             return Verdict.DOUBLED
         if not self._overlap or self._rejects:  # rejects blur how many positions there are
