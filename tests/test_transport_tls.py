@@ -162,10 +162,17 @@ def test_a_server_with_plain_http_in_the_place_of_tls_is_told_as_that_and_tried_
     anyio.run(main)
 
 
-def test_no_session_keys_are_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Whoever has them and the traffic has the token."""
+def test_no_session_keys_are_written(
+    monkeypatch: pytest.MonkeyPatch, ca: trustme.CA, ca_file: Path, tmp_path: Path
+) -> None:
+    """Whoever has them and the traffic has the token. The file is not even begun, as aiohttp would do when it
+    is imported."""
     monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
-    assert client_context(None).keylog_filename is None
+    assert asked(offering(ca.issue_cert("127.0.0.1")), ca_file).body == BODY
+    with certificates.unread():
+        assert ssl.create_default_context().keylog_filename is None
+    assert os.environ["SSLKEYLOGFILE"] == str(tmp_path / "keys")
+    assert not (tmp_path / "keys").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,14 @@
-"""Which authorities are loaded while a command's modules are imported: none, since nobody asks them yet."""
+"""What TLS takes from the environment while a command's modules are imported: no authorities, since nobody
+asks them yet, and no file for the keys of sessions."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-_PLACES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR")
-"""Where OpenSSL looks before it looks in its own places."""
+_MEANWHILE: Final = {"SSL_CERT_FILE": os.devnull, "SSL_CERT_DIR": os.devnull, "SSLKEYLOGFILE": ""}
+"""Where OpenSSL looks before it looks in its own places; and a file that each context of the usual kind
+begins, whether it ever has keys to write or not."""
 
 
 @contextmanager
@@ -15,8 +17,8 @@ def unread() -> Iterator[None]:
     of what a start costs, for connections that come with no context of their own. Ours have one always
     (`transport.tls`), made when it is needed; contexts made in here trust nobody.
     """
-    before = {name: os.environ.get(name) for name in _PLACES}
-    os.environ.update(dict.fromkeys(_PLACES, os.devnull))
+    before = {name: os.environ.get(name) for name in _MEANWHILE}
+    os.environ.update(_MEANWHILE)
     try:
         yield
     finally:
