@@ -60,3 +60,15 @@ def test_few_rows_are_not_walked_second_by_second_where_no_offset_shows_that_the
         server.rows = [record(server.rng, LOT.start + timedelta(minutes=one)) for one in minutes]
         anyio.run(partial(story, seed, True, server, order_kept=True))
         assert server.calls < 40
+
+
+def test_an_instant_far_away_that_fills_a_page_is_not_reached_second_by_second() -> None:
+    """More records of one instant than a page holds, some of them twice: the page shows no order."""
+    server = server_of(0)
+    server.cap, server.order, server.limit = "none", "kept", 10
+    server.opposite = server.dropped = 0.0
+    at = LOT.start + timedelta(hours=3, minutes=59, seconds=59)
+    server.rows = [record(server.rng, at) for _ in range(13)]
+    server.rows += server.rows[2:5]
+    anyio.run(partial(story, 0, True, server, order_kept=True))
+    assert server.calls < 120
