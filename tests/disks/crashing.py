@@ -56,8 +56,11 @@ class Crashes:
         self.report.count("calls", len(named))
         self.report.count("points", len(blows))
         for number, blow in enumerate(blows[:: self._choice.every], start=1):
-            spot = Spot(nth=1 + number * 7 % len(named))
-            self._cases.play(partial(self._kill, source, job, blow, spot, least))
+            again = [
+                Spot(nth=1 + (number * 7 + recovery * 101) % len(named))
+                for recovery in range(self._recoveries)
+            ]
+            self._cases.play(partial(self._kill, source, job, blow, again, least))
         self._cases.finish()
 
     def _kill(
@@ -65,7 +68,7 @@ class Crashes:
         source: Path,
         job: dict[str, Any],
         blow: Blow,
-        spot: Spot,
+        again: list[Spot],
         least: int,
         world: Path,
         report: Report,
@@ -75,8 +78,7 @@ class Crashes:
         report.count("killed", killed)
         report.count("not reached", not killed)
         wrong = broken_promises(world / "out", least=least)
-        for again in range(self._recoveries):
-            at = replace(spot, nth=spot.nth + again * 101)
+        for at in again:
             killed = self._run(world, self._story.run, blow=replace(blow, at=at)).code is None
             report.count("killed in the recovery", killed)
             wrong += broken_promises(world / "out", least=least)
