@@ -350,8 +350,8 @@ class Seek:
         self._recent = [*self._recent, *fresh][-max(RECENT, len(fresh)) :]
         wanted, is_held = overlap_of(self._recent)
         self._overlap, self._is_strict = [row[1] for row in self._recent[-wanted:]], not is_held
-        # A single record would come again. And while no page was cut, this may well be the end.
-        is_short = items == 1 or (items < self._served.limit and not self._served.caps)
+        # A single record would come again. And where no page so short was cut, this may well be the end.
+        is_short = items == 1 or self._served.may_be_last(items)
         self._look = Look.BEHIND if is_short else Look.OVERLAP
         return Step.MORE
 

@@ -73,6 +73,10 @@ class Served:
             different = len({row[1] for row in page.rows}) + len(page.rejects)
             self.whole_page = max(self.whole_page, different)
 
+    def may_be_last(self, items: int) -> bool:
+        """Whether a page of so many items is smaller than any after which more followed."""
+        return items < self.limit and all(items < cap for cap in self.caps or ())
+
     def note_more_followed(self, items: int) -> None:
         if self.caps is None:
             self.caps = set()

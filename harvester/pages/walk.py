@@ -311,9 +311,8 @@ class Walk:
             self._position += new + (first - len(self._overlap) - copies if self._overlap else -1)
             self._slack = len(page.rejects) + len(fresh) - new + copies
             self._overlap, self._is_strict = [last], True
-            # A single record would come again. And while no page was cut, this may well be the end.
-            is_last = items < self._served.limit and not self._served.caps
-            self._is_behind = not self._slack and (items == 1 or is_last)
+            # A single record would come again. And where no page so short was cut, this may well be the end.
+            self._is_behind = not self._slack and (items == 1 or self._served.may_be_last(items))
             self._look_further_back(fresh, len(page.rows), asked_at)
         self._before = keys
         self._versions = {row[1]: row[2] for row in page.rows}
