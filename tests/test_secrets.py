@@ -26,6 +26,7 @@ from harvester.cli.commands import COMMANDS
 from harvester.cli.suspects import looks_secret
 from harvester.dialects import Reject
 from harvester.errors import SourceError
+from harvester.job import Outcome
 from harvester.scheduler import Harvest
 from harvester.transport.auth import Secret
 from harvester.transport.blot import Blotter
@@ -228,6 +229,13 @@ def test_every_other_end_of_a_run_keeps_the_secrets(
         code, said = called("run", "job.toml", "-vv", "--log-format", log, capfd=capfd)
         assert (code, "RuntimeError" in said, "***" in said) == (1, True, True)
 
+    async def ended(*_: object) -> Outcome:
+        return Outcome(status="locked", exit_code=8, out="out", error=f"not {[TOKEN, KEY]}")
+
+    monkeypatch.setattr(Harvest, "run", ended)
+    code, said = called("run", "job.toml", capfd=capfd)
+    assert (code, said.count("not ['***', '***']")) == (8, 2), "in the log and in the summary"
+
 
 # --- commands
 
@@ -364,7 +372,10 @@ def test_what_one_writes_into_a_job_looks_like_no_secret(word: str) -> None:
     "line",
     [
         f'filter = {{Key = "{TOKEN}"}}',
-        f'fields = ["{TOKEN}"]',
+        *(
+            f"fields = ['{SPELLINGS[name](TOKEN)}']"
+            for name in ("as it is", "base64", "hexadecimal", "percent")
+        ),
         f'order_by = "{TOKEN}"',
         f'base_url = "http://127.0.0.1:9/v1/{TOKEN}"',
     ],
@@ -376,9 +387,9 @@ def test_a_token_in_a_setting_is_refused_before_it_is_written_down(
     address = "" if line.startswith("base_url") else 'base_url = "http://127.0.0.1:9"\n'
     span = "[span]\nstart = 2024-01-01\nend = 2024-01-02\n"
     Path("../wrong.toml").write_text(f"[source]\n{address}{line}\n{span}")
-    for name in ("run", "probe"):
+    for name in ("run", "probe", "plan"):
         code, said = called(name, "../wrong.toml", capfd=capfd)
-        assert code == 2
+        assert (code, "holds the token itself" in said) == (2, True), said
         assert f"source.{line.split()[0]}: " in said
     code, said = called("config", "../wrong.toml", capfd=capfd)
     assert (code, "not shown" in said) in ((0, True), (2, False))

@@ -42,7 +42,9 @@ def run(args: Namespace) -> int:
         raise ConfigError(
             f"--records: {args.records} cannot be; give how many records you expect in the span"
         )
-    job = config.job_of(job_flags.config_of(args), now=datetime.now(UTC))
+    asked = job_flags.config_of(args)
+    job = config.job_of(asked, now=datetime.now(UTC))
+    config.look_for_token(asked)
     found = plan(job, expected_records=args.records)
     if args.json:
         answer.say_json(

@@ -8,6 +8,7 @@ import traceback
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
@@ -94,11 +95,13 @@ def run(args: Namespace) -> int:
         summaries.check(args.summary)
     open_files.allow(job.transport.concurrency)
     obeyed = signals.obeyed()
-    with _listening(args, Blotter(*filter(None, secrets))) as telemetry:
+    blotter = Blotter(*filter(None, secrets))
+    with _listening(args, blotter) as telemetry:
         if job.span.end > now:
             hint = "what is written later is not in it; run again when it is over"
             telemetry.note(logging.WARNING, "span_is_not_over", end=job.span.end, hint=hint)
         outcome = _harvested(job, args, telemetry, obeyed)
+        outcome = replace(outcome, error=outcome.error and blotter.text(outcome.error))
         _note_the_end(outcome, telemetry)
         told = summaries.summary(outcome, telemetry.counters)
     if telemetry.on_terminal and not args.quiet:

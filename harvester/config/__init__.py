@@ -10,6 +10,6 @@ from harvester.config.job import job_of
 from harvester.config.layers import Origin
 from harvester.config.loading import Config, load, shown
 from harvester.config.pseudonyms import key_of
-from harvester.config.token import token_in, token_of
+from harvester.config.token import look_for_token, token_in, token_of
 
-__all__ = ["Config", "Origin", "job_of", "key_of", "load", "shown", "token_in", "token_of"]
+__all__ = ["Config", "Origin", "job_of", "key_of", "load", "look_for_token", "shown", "token_in", "token_of"]

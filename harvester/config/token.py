@@ -9,8 +9,10 @@ from typing import Final
 
 from harvester.config import secret
 from harvester.config.loading import Config, shown
+from harvester.errors import ConfigError
 from harvester.transport import auth
 from harvester.transport.auth import Secret
+from harvester.transport.blot import Blotter
 
 _PLACE: Final = secret.Place(
     env_key="source.token_env", file_key="source.token_file", what="the API's token", short="token"
@@ -21,13 +23,26 @@ _SECRET_FROM: Final = 8
 
 def token_of(config: Config, environ: Mapping[str, str] = os.environ) -> Secret | None:
     """The token as it stands now; None where none is used. ConfigError when it is missing, or where a setting
-    holds it, and never with its text.
+    holds it, however spelt, and never with its text.
     """
     token = token_in(config, environ)
-    for key, value, _ in shown(config) if token and len(token) >= _SECRET_FROM else ():
-        if str(token) in str(value):
-            raise config.wrong(key, "holds the token itself", "take it out: settings stand in the manifest")
+    if token and len(token) >= _SECRET_FROM:
+        whole = Blotter(token, enough=len(token))
+        for key, value, _ in shown(config):
+            if whole.text(str(value)) != str(value):
+                raise config.wrong(
+                    key, "holds the token itself", "take it out: settings stand in the manifest"
+                )
     return token
+
+
+def look_for_token(config: Config, environ: Mapping[str, str] = os.environ) -> None:
+    """For a command that tells settings and needs no token: ConfigError where there is one, and in them."""
+    try:
+        token_in(config, environ)
+    except ConfigError:
+        return
+    token_of(config, environ)
 
 
 def token_in(config: Config, environ: Mapping[str, str]) -> Secret | None:
