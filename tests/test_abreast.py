@@ -70,3 +70,52 @@ def test_what_changes_on_the_way_is_found(noise: float) -> None:
 def test_there_are_never_more_than_the_job_allows_nor_fewer_than_one() -> None:
     assert set(played((300, FAR), least=6, most=3)[0]) == {3}
     assert set(played((300, FAR), least=0, most=1)[0]) == {1}
+
+
+def test_what_left_under_another_number_tells_nothing() -> None:
+    async def playing() -> None:
+        abreast = Abreast(2, 16)
+        await abreast.begin()
+        for at in range(100):  # one alone
+            abreast.came(1000, since_s=at, now_s=at + 1)
+        assert abreast.limit == 2
+        await abreast.begin()
+        at = 100
+        while abreast.limit == 2:
+            at += 1
+            abreast.came(1000, since_s=at - 1, now_s=at)
+        await abreast.begin()
+        await abreast.begin()
+        for _ in range(100):  # it left before there were four
+            abreast.came(1000, since_s=at - 1, now_s=at + 1)
+        assert abreast.limit == 4
+
+    anyio.run(playing)
+
+
+def test_where_memory_is_full_the_next_waits_until_one_is_stored() -> None:
+    async def playing() -> None:
+        abreast = Abreast(2, 16)
+        begun = []
+
+        async def planning() -> None:
+            for number in range(4):
+                await abreast.begin()
+                begun.append(number)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(planning)
+            await anyio.wait_all_tasks_blocked()
+            assert begun == [0, 1]
+            abreast.is_read()
+            await anyio.wait_all_tasks_blocked()
+            assert begun == [0, 1, 2]
+            abreast.is_read()
+            await anyio.wait_all_tasks_blocked()
+            assert begun == [0, 1, 2]
+            assert abreast.waits_for_store
+            abreast.is_stored()
+            await anyio.wait_all_tasks_blocked()
+            assert begun == [0, 1, 2, 3]
+
+    anyio.run(playing)
