@@ -58,7 +58,7 @@ def test_records_are_found_where_a_parser_finds_them_or_not_at_all(
 )
 def test_records_of_usual_pages_are_found_without_parsing_them_again(body: bytes) -> None:
     expected = [bytes(raw) for raw in msgspec.json.decode(body, type=_Listed).data]
-    assert spans(body, "data", "_id", 3) == expected
+    assert list(spans(body, "data", "_id", 3) or []) == expected
 
 
 @pytest.mark.parametrize(

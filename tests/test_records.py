@@ -130,6 +130,33 @@ def test_a_spilled_window_is_private(tmp_path: Path) -> None:
     assert [path.stat().st_mode & 0o777 for path in tmp_path.iterdir()] == [0o600]
 
 
+def test_a_few_records_do_not_keep_their_page_in_memory() -> None:
+    """Views of a page hold it as a whole: those that stay are views where they are half of it or more."""
+    page = b"".join(row(number, number)[3] for number in range(10))
+    size = len(page) // 10
+
+    def viewed(numbers: range) -> list[Row]:
+        view = memoryview(page)
+        return [(*row(one, one)[:3], view[one * size : (one + 1) * size]) for one in numbers]
+
+    for kept, is_view in ((4, False), (5, True), (10, True)):
+        outside = [(NOON - timedelta(hours=1), *one[1:]) for one in viewed(range(kept, 10))]
+        batch = gathered([[*viewed(range(kept)), *outside]])
+        found = list(batch.rows)
+        assert found == [row(number, number) for number in range(kept)]
+        assert {isinstance(one[3], memoryview) for one in found} == {is_view}
+        assert batch.raw_bytes == kept * size
+
+
+def test_views_of_a_page_go_to_disk_as_their_bytes(tmp_path: Path) -> None:
+    page = memoryview(b"".join(row(number, number)[3] for number in range(3)))
+    size = len(page) // 3
+    rows: list[Row] = [(*row(one, one)[:3], page[one * size : (one + 1) * size]) for one in range(3)]
+    batch = gathered([rows], held=Held(limit_bytes=-1, run_bytes=1), folder=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 1
+    assert list(batch.rows) == [row(number, number) for number in range(3)]
+
+
 def test_a_part_that_is_read_again_leaves_nothing_of_its_first_reading() -> None:
     async def gathering() -> Batch:
         gather = Gather(HOUR, dialect=DIALECT, held=Held(), spill_path=spills(Path("/nowhere")))

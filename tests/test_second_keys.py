@@ -88,7 +88,7 @@ def test_those_that_share_it_under_another_key_are_counted(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(second_keys, "AT_ONCE", at_once)
         patch.setattr(second_keys, "NOTED", 4)
-        counting = SecondKeys(lambda raws: raws, tmp_path_factory.getbasetemp())
+        counting = SecondKeys(lambda raws: list(map(bytes, raws)), tmp_path_factory.getbasetemp())
         rows: list[Row] = [(START, str(key), "", b"%d" % second) for key, second in pairs]
         chunks = [rows[:7], rows[7:]]
         assert list(counting.through(chunks)) == chunks
@@ -98,7 +98,7 @@ def test_those_that_share_it_under_another_key_are_counted(
 
 def test_a_disk_that_is_full_when_they_are_counted_is_an_error_of_the_disk(tmp_path: Path) -> None:
     """What was noted last leaves its buffer only then."""
-    counting = SecondKeys(lambda raws: raws, tmp_path)
+    counting = SecondKeys(lambda raws: list(map(bytes, raws)), tmp_path)
     counting.note([[(START, "1", "", b"1"), (START, "2", "", b"1")]])
     with Path("/dev/full").open("w+b") as full:
         counting._file = full

@@ -100,7 +100,7 @@ def test_a_receipt_tells_the_file_as_it_is(tmp_path: Path, compression: str) -> 
         "none": bytes,
     }
     plain = undo[compression](content)
-    assert plain == b"".join(row[3] + b"\n" for row in some)
+    assert plain == b"".join(bytes(row[3]) + b"\n" for row in some)
     assert receipt.sha256 == hashlib.sha256(content).hexdigest()
     assert (receipt.records, receipt.size_bytes, receipt.raw_bytes) == (3, len(content), len(plain))
     assert (receipt.first, receipt.last) == (some[0][0], some[-1][0])

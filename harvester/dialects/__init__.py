@@ -9,13 +9,14 @@ from harvester.dialects.dialect import Dialect
 from harvester.dialects.reading import identity_of, reading_of, row_reader
 from harvester.dialects.schema import names_of
 from harvester.dialects.sources import load, names
-from harvester.dialects.values import Ask, Key, Page, Reject, Request, Row
+from harvester.dialects.values import Ask, Key, Page, Raw, Reject, Request, Row
 
 __all__ = [
     "Ask",
     "Dialect",
     "Key",
     "Page",
+    "Raw",
     "Reject",
     "Request",
     "Row",

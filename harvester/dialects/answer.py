@@ -7,8 +7,10 @@ Reject with its reason, and only an answer that is no good page as a whole is a 
 """
 
 import json
+from codecs import utf_8_decode
+from collections import deque
 from collections.abc import Collection
-from itertools import filterfalse
+from itertools import repeat
 from typing import Any, Final, NoReturn
 
 import msgspec
@@ -20,7 +22,7 @@ from harvester.dialects.schema import Declaration, Success, names_of
 from harvester.dialects.spans import is_plain, spans
 from harvester.dialects.times import kind_of
 from harvester.dialects.unfit import UNFIT, reason
-from harvester.dialects.values import Ask, Page, Reject, Row
+from harvester.dialects.values import Ask, Page, Raw, Reject, Row
 from harvester.dialects.windowed import marked, unmarked
 from harvester.errors import BadPage
 
@@ -78,22 +80,22 @@ class AnswerReader:
         success = self._declared.success
         return None if success and not _is(told, success) else rows
 
-    def _raws(self, body: bytes, count: int, most: int) -> list[bytes]:
+    def _raws(self, body: bytes, count: int, most: int) -> list[Raw]:
         """The records of valid JSON, each checked for UTF-8 and on one line."""
         if count > most:
             raise bounds.TooMany(most)
-        raws = spans(body, self._path[0], self._first, count) if self._is_searched else None
-        if raws is None:
-            raws = list(map(bytes, dig(self._envelope.decode(body), self._records)))
+        raws: list[Raw] = []
+        found = spans(body, self._path[0], self._first, count) if self._is_searched else None
+        raws += map(bytes, dig(self._envelope.decode(body), self._records)) if found is None else found
         self._check_list_once(body, raws)
         if not body.isascii():
-            for raw in filterfalse(bytes.isascii, raws):
-                raw.decode()  # msgspec does not look inside what it passes over
+            # msgspec does not look inside what it passes over.
+            deque(map(utf_8_decode, raws, repeat("strict"), repeat(True)), maxlen=0)
         if b"\n" in body or b"\r" in body:
-            raws = list(map(_on_one_line, raws))
+            raws = [_on_one_line(bytes(raw)) for raw in raws]
         return raws
 
-    def _check_list_once(self, body: bytes, raws: list[bytes]) -> None:
+    def _check_list_once(self, body: bytes, raws: list[Raw]) -> None:
         """Raises ValueError where an empty list of records stands beside the other: of all else that is there
         twice the values were counted."""
         if raws:

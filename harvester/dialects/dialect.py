@@ -18,7 +18,7 @@ from harvester.dialects.declaration import checked
 from harvester.dialects.request import RequestWriter, Selection
 from harvester.dialects.schema import Date, Declaration, names_of
 from harvester.dialects.second_key import second_key_reader
-from harvester.dialects.values import Ask, Page, Request, Row
+from harvester.dialects.values import Ask, Page, Raw, Request, Row
 from harvester.dialects.windowed import MARKS
 from harvester.errors import ConfigError
 from harvester.shapes import Shape
@@ -112,7 +112,7 @@ class Dialect:
         return self.declaration.record.version if self.declaration.record else None
 
     @property
-    def second_keys(self) -> Callable[[Sequence[bytes]], Sequence[bytes | None]] | None:
+    def second_keys(self) -> Callable[[Sequence[Raw]], Sequence[bytes | None]] | None:
         """Finds the second keys in records' bytes; None where the dialect declares none."""
         path = self.declaration.record.second_key if self.declaration.record else None
         return second_key_reader(path) if path else None

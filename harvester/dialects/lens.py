@@ -19,7 +19,7 @@ from msgspec import UNSET
 
 from harvester.dialects.schema import Record, names_of
 from harvester.dialects.times import kind_of, times_reader
-from harvester.dialects.values import Key, Row
+from harvester.dialects.values import Key, Raw, Row
 
 Path = tuple[str, ...]
 _Decoded = Callable[[bytes, Any], tuple[Any, int]]
@@ -104,7 +104,7 @@ class RecordReader:
         self._versions_of = _getter(attributes[version]) if version else None
         self._times_of = times_reader(self._when)
 
-    def all(self, body: bytes, raws: Callable[[int], list[bytes]]) -> tuple[list[Row], Any]:
+    def all(self, body: bytes, raws: Callable[[int], list[Raw]]) -> tuple[list[Row], Any]:
         """The rows of a page, and what its envelope tells of success. `raws` gives the bytes of so many
         records."""
         try:

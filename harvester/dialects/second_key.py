@@ -19,10 +19,11 @@ from msgspec import UNSET
 
 from harvester.dialects.lens import dig, nested
 from harvester.dialects.schema import names_of
+from harvester.dialects.values import Raw
 
 
 @cache
-def second_key_reader(path: str) -> Callable[[Sequence[bytes]], Sequence[bytes | None]]:
+def second_key_reader(path: str) -> Callable[[Sequence[Raw]], Sequence[bytes | None]]:
     """From records' bytes to what stands in the field of each, as bytes that are equal where it is; None
     where it is null or missing. For records that `Dialect.read` gave. Every partition asks for one, and it is
     made once: classes are made with it."""
@@ -32,7 +33,7 @@ def second_key_reader(path: str) -> Callable[[Sequence[bytes]], Sequence[bytes |
     name = orjson.dumps(names[-1])
     opening = name + b':"'
 
-    def parsed(raw: bytes) -> bytes | None:
+    def parsed(raw: Raw) -> bytes | None:
         try:
             value = dig(decoder.decode(raw), attribute)
         except (msgspec.MsgspecError, RecursionError):  # something else than an object on the way there
@@ -41,7 +42,8 @@ def second_key_reader(path: str) -> Callable[[Sequence[bytes]], Sequence[bytes |
             return None
         return value.encode() if isinstance(value, str) else msgspec.json.encode(value)
 
-    def read(raw: bytes) -> bytes | None:
+    def read(view: Raw) -> bytes | None:
+        raw = bytes(view)
         at = raw.find(opening)
         if at < 0 and name not in raw and b"\\" not in raw:
             return None
@@ -53,11 +55,12 @@ def second_key_reader(path: str) -> Callable[[Sequence[bytes]], Sequence[bytes |
         value = raw[start : raw.find(b'"', start)]
         return parsed(raw) if b"\\" in value else value
 
-    def at_one_place(raws: Sequence[bytes]) -> list[bytes] | None:
+    def at_one_place(raws: Sequence[Raw]) -> list[bytes] | None:
         """None where it does not stand at the place in all that it has in the first, and as long."""
-        at = raws[0].find(opening) if raws else -1
+        first = bytes(raws[0]) if raws else b""
+        at = first.find(opening)
         start = at + len(opening)
-        end = raws[0].find(b'"', start) if at > 0 else -1
+        end = first.find(b'"', start) if at > 0 else -1
         if end < 0:
             return None
         many, width = len(raws), end + 1
@@ -71,7 +74,7 @@ def second_key_reader(path: str) -> Callable[[Sequence[bytes]], Sequence[bytes |
         values = list(chain.from_iterable(iter_unpack(f"{start}x{end - start}sx", heads)))
         return None if b'"' in b"".join(values) else values
 
-    def each(raws: Sequence[bytes]) -> Sequence[bytes | None]:
+    def each(raws: Sequence[Raw]) -> Sequence[bytes | None]:
         if len(names) > 1:
             return list(map(parsed, raws))
         return at_one_place(raws) or list(map(read, raws))

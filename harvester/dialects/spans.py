@@ -26,8 +26,8 @@ def is_plain(name: str) -> bool:
     return _PLAIN.fullmatch(name) is not None
 
 
-def spans(body: bytes, member: str, first: str, count: int) -> list[bytes] | None:
-    """The bytes of the `count` records that the last `member` of an envelope lists, in order; None where they
+def spans(body: bytes, member: str, first: str, count: int) -> list[memoryview] | None:
+    """Views of the `count` records that the last `member` of an envelope lists, in order; None where they
     cannot be told for certain.
 
     `body` is a valid JSON object without a second `member`; `first` is what each record begins with, and both
@@ -43,13 +43,14 @@ def spans(body: bytes, member: str, first: str, count: int) -> list[bytes] | Non
     named = start + len(begin) - len(opening)
     if named < 1 or not stands(opening, named) or body[named - 1] not in b"{,":
         return None
-    raws: list[bytes] = []
+    page = memoryview(body)
+    raws: list[memoryview] = []
     is_sure = True
     at = find(b"{", start + 1)
     try:
         while at >= 0:
             if stands(border, at - 2):
-                raw = body[start : at - 1]
+                raw = page[start : at - 1]
                 if not is_sure:
                     _whole(raw)
                     is_sure = True
@@ -58,7 +59,7 @@ def spans(body: bytes, member: str, first: str, count: int) -> list[bytes] | Non
             elif body[at - 1] in _BEFORE_OBJECT and body[at + 1] in _IN_OBJECT:
                 is_sure = False
             at = find(b"{", at + 1)
-        raws.append(body[start : find(b"}]", start) + 1])
+        raws.append(page[start : find(b"}]", start) + 1])
         _whole(raws[-1])
     except msgspec.DecodeError:
         return None

@@ -6,7 +6,10 @@ from datetime import datetime
 Key = str | int | tuple[str | int, ...]
 """What tells one record from another; a tuple where the dialect names several fields."""
 
-Row = tuple[datetime, Key, str, bytes]
+Raw = bytes | memoryview
+"""A record's bytes; or a view of where they stand on its page, which the view keeps in memory as a whole."""
+
+Row = tuple[datetime, Key, str, Raw]
 """A record's time (aware, UTC), key, version ("" where it has none) and its bytes on one line: sorts by
 (time, key)."""
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from harvester.dialects import Row
+from harvester.dialects import Raw, Row
 from harvester.events import Emit, ShardSealed
 from harvester.ledger import Build, Ledger, Settled, State
 from harvester.output.base import Base
@@ -36,7 +36,7 @@ class Assembly:
         ledger: Ledger,
         settings: OutputSettings,
         row: Callable[[bytes], Row],
-        second_keys_of: Callable[[Sequence[bytes]], Sequence[bytes | None]] | None,
+        second_keys_of: Callable[[Sequence[Raw]], Sequence[bytes | None]] | None,
         tables: Tables | None,
         emit: Emit,
     ) -> None:

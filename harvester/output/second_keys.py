@@ -14,7 +14,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import IO, Final
 
-from harvester.dialects import Key, Row
+from harvester.dialects import Key, Raw, Row
 from harvester.errors import StorageError
 
 NOTED: Final = 1 << 16
@@ -29,7 +29,7 @@ class SecondKeys:
     """Of one build. `read` finds the second keys in records' bytes. Raises StorageError where the file cannot
     be written."""
 
-    def __init__(self, read: Callable[[Sequence[bytes]], Sequence[bytes | None]], folder: Path) -> None:
+    def __init__(self, read: Callable[[Sequence[Raw]], Sequence[bytes | None]], folder: Path) -> None:
         self._read = read
         self._folder = folder
         self._noted = array("q")

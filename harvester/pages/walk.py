@@ -17,7 +17,7 @@ from dataclasses import replace
 from datetime import timedelta
 from enum import Enum
 from math import lgamma, log
-from typing import Final
+from typing import Any, Final
 
 from harvester.dialects import Ask, Key, Page, Row
 from harvester.pages.overlap import RECENT, end_of_overlap, overlap_of
@@ -394,7 +394,7 @@ class Walk:
 
 
 def _ascends(rows: list[Row], columns: slice) -> bool:
-    values = [row[columns] for row in rows]
+    values: list[Any] = [row[columns] for row in rows]
     try:
         return values == sorted(values)
     except TypeError:  # keys of two kinds

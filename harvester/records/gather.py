@@ -41,7 +41,6 @@ _CHUNK_ROWS: Final = 64
 _by_time_and_key = itemgetter(0, 1)
 _key = itemgetter(1)
 _raw = itemgetter(3)
-_time_and_raw = itemgetter(0, 3)
 
 
 class Held:
@@ -87,7 +86,7 @@ class _Run:
             self._path = path  # from here on there is something to remove
             try:
                 for i in range(0, len(self._rows), _CHUNK_ROWS):
-                    rows = self._rows[i : i + _CHUNK_ROWS]
+                    rows = _with_bytes(self._rows[i : i + _CHUNK_ROWS])
                     syscalls.write_all(file, pickle.dumps(rows, protocol=pickle.HIGHEST_PROTOCOL))
             finally:
                 os.close(file)
@@ -243,8 +242,12 @@ class Gather:
         start, end = self._part.start, self._part.end
         inside = [row for row in rows if start <= row[0] < end]
         self._outside += len(rows) - len(inside)
-        added = self._keep(inside)
         self.doubt(rejects)
+        await self.keep(owned(inside))
+
+    async def keep(self, rows: list[Row]) -> None:
+        """Rows that lie inside, and hold no more in memory than they are worth."""
+        added = self._keep(rows)
         self._now_bytes += added
         self._held.bytes += added
         if self._held.is_over and self._now_bytes >= self._held.run_bytes:
@@ -284,7 +287,7 @@ class Gather:
             return other
         if self._newer(one[2], other[2]):
             return one
-        return max(one, other, key=_time_and_raw)
+        return max(one, other, key=lambda row: (row[0], bytes(row[3])))
 
     def _close_run(self) -> None:
         if self._now:
@@ -364,6 +367,19 @@ def _merged(runs: list[_Run], winners: dict[Key, Row]) -> Iterable[list[Row]]:
         return runs[0].chunks()
     merged = heapq.merge(*(run.rows() for run in runs), key=_by_time_and_key)
     return chunked(_chosen(merged, winners) if winners else merged)
+
+
+def owned(rows: list[Row]) -> list[Row]:
+    """Rows of one page, which views of it keep in memory as a whole: where they are less than half of it,
+    with bytes of their own."""
+    view = rows[0][3] if rows else b""
+    if isinstance(view, bytes) or 2 * sum(map(len, map(_raw, rows))) >= len(view.obj):  # type: ignore[arg-type]
+        return rows
+    return _with_bytes(rows)
+
+
+def _with_bytes(rows: list[Row]) -> list[Row]:
+    return [(time, key, version, bytes(raw)) for time, key, version, raw in rows]
 
 
 def chunked(rows: Iterable[Row]) -> Iterator[list[Row]]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from harvester.dialects import Dialect, Reject, Row
-from harvester.records.gather import Batch, Gather, Held
+from harvester.records.gather import Batch, Gather, Held, owned
 from harvester.windows import Partition, Window
 
 _TIME: Final = itemgetter(0)
@@ -74,6 +74,7 @@ class Sheaf:
         """Keeps rows inside the stretch, each with its partition. Rejects tell no time: they count in each
         window that they may have been in.
         """
+        rows = owned(rows)
         times = list(map(_TIME, rows))
         self._place(times, rejects)
         ordered = times == sorted(times)
@@ -86,7 +87,7 @@ class Sheaf:
                 continue
             gather = self._gather(moment)
             to = bisect_left(times, gather.window.end, at) if ordered else at + 1
-            await gather.add(rows[at:to], [])
+            await gather.keep(rows[at:to])
             at = to
 
     def _place(self, times: list[datetime], rejects: list[Reject]) -> None:

@@ -12,7 +12,7 @@ from itertools import accumulate
 from operator import itemgetter
 from typing import IO, Final
 
-from harvester.dialects import Row
+from harvester.dialects import Raw, Row
 from harvester.shards import formats
 from harvester.shards.disk import Disk
 from harvester.shards.receipts import Receipt
@@ -78,7 +78,7 @@ class Sink:
         self._name = name
         self._number = first_number
         self._open: _Open | None = None
-        self._block: list[bytes] = []
+        self._block: list[Raw] = []
         self._block_bytes = 0
         self._records = 0
         self._raw_bytes = 0
