@@ -20,12 +20,12 @@ EMPTY = datetime(2022, 1, 1, tzinfo=UTC)
 Calls = Callable[..., int]
 
 MOST_A_WINDOW = 420
-"""272 to 348 were counted for a window with nothing in it, its share of a request included: where nothing was
+"""220 to 348 were counted for a window with nothing in it, its share of a request included: where nothing was
 so far, one proves eight of them, and a busy machine waits more often."""
 MOST_A_PAGE = 690
-"""575 for one more page of the same records."""
-MOST_A_RECORD = 6.0
-"""4.9 for a record, its share of the page included: one each to find it on its page and its bytes; the fields
+"""575 to 600 for one more page of the same records."""
+MOST_A_RECORD = 5.0
+"""4.2 for a record, its share of the page included: one each to find it on its page and its bytes; the fields
 that are read, order, doubles and second keys are looked at for a page at once, in functions of C."""
 
 
