@@ -24,6 +24,8 @@ def called(argv: Sequence[str] | None) -> int:
     """Runs the command. Raises KeyboardInterrupt alone, and that only while an earlier one is being told."""
     words = list(sys.argv[1:] if argv is None else argv)
     streams.tolerate()
+    if argv is None:
+        streams.hold()
     before = [(number, signal.getsignal(number)) for number in signals.OBEYED if _is_main_thread()]
     try:
         code = _ended(words, is_embedded=argv is not None)

@@ -7,7 +7,7 @@ import sys
 import traceback
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -135,7 +135,8 @@ def _listening(args: Namespace, blotter: Blotter) -> Iterator[Telemetry]:
     ) as telemetry:
         yield telemetry
     if stream is not sys.stderr and not telemetry.is_stuck:  # else closing it would wait for the reader
-        stream.close()
+        with suppress(OSError):  # lines that found no room, or no reader, are lost: that is no end of a run
+            stream.close()
 
 
 def _own_stderr() -> TextIO:

@@ -18,6 +18,14 @@ def tolerate() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def hold() -> None:
+    """For a process of our own: descriptors 0 to 2 that were closed lead to nowhere. Else the next socket or
+    shard gets such a number, what is said ends up in it, and libuv aborts when it closes one."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+
+
 def say(line: str = "", *, end: str = "\n") -> None:
     """On stdout: the answer. StorageError where it cannot be written."""
     _write(sys.stdout, line + end)
