@@ -33,7 +33,7 @@ def far_behind(answers: Answers, served: Served) -> int:
 
     async def trying() -> int:
         return await try_out(
-            at, lambda page: A in page.rows, HOUR, asking=Asking(Server(), served), served=served
+            at, lambda page: A in page.rows, 2, HOUR, asking=Asking(Server(), served), served=served
         )
 
     return anyio.run(trying)
@@ -73,6 +73,16 @@ def test_offsets_are_ignored_where_the_first_rows_come_from_far_behind_all(
     served = Served(limit=9, pages=1)
     assert far_behind(answers, served) == asked <= len(FAR_BEHIND)
     assert (served.offset_ignored, served.offset_works) == (ignored, works)
+
+
+@pytest.mark.parametrize(("rows", "is_moving"), [([A, B], False), ([A], True), ([A, B, C], True)])
+def test_a_page_that_comes_again_in_another_size_shows_that_the_cut_moves(
+    rows: list[Row], is_moving: bool
+) -> None:
+    """Else the larger one would tell that the smaller ones are no larger for not having been cut."""
+    served = Served(limit=9)
+    far_behind(lambda offset: rows, served)
+    assert (served.offset_ignored, served.is_cap_moving) == (True, is_moving)
 
 
 def test_offsets_that_have_led_on_are_not_ignored() -> None:

@@ -22,6 +22,7 @@ FAR_BEHIND: Final = (1 << 20, 1 << 10, 1 << 5)
 async def try_out(
     at: Callable[[int], Callable[[], Ask]],
     knows: Callable[[Page], bool],
+    rows: int,
     part: Window,
     *,
     asking: Asking,
@@ -29,7 +30,9 @@ async def try_out(
 ) -> int:
     """Notes in `served` whether offsets are ignored; how many pages were asked for.
 
-    `at` makes the request from an offset, `knows` tells whether a page holds what stands in front of it.
+    `at` makes the request from an offset, `knows` tells whether a page holds what stands in front of it,
+    `rows` were on the page that came again. Where offsets are ignored and another number comes, pages are cut
+    to more than one size.
     """
     asked = 0
     if served.offset_works or served.offset_ignored:
@@ -41,6 +44,7 @@ async def try_out(
         except (Split, ServerFailed, TimedOut):
             continue
         served.offset_ignored = bool(page.rows) and knows(page)
+        served.is_cap_moving |= served.offset_ignored and len(page.rows) != rows
         served.offset_works = not page.rows and not page.rejects
         break
     return asked

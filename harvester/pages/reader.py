@@ -143,7 +143,7 @@ class Pages:
                     continue
                 if self._can_halve(part):
                     asked += await try_out(
-                        walk.at, walk.knows, part, asking=self._asking, served=self._served
+                        walk.at, walk.knows, walk.page_rows, part, asking=self._asking, served=self._served
                     )
                 return asked + await self._read_at_once(part, turn, same_page(part))
             moved += 1

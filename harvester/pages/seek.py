@@ -156,7 +156,8 @@ class Seek:
             return self._take_unproven(page)
         if not ascends([row[0] for row in rows]):
             return Step.UNSORTED, []
-        if self._edge and self._widen and self._edge_keys.isdisjoint(row[1] for row in rows):
+        edge = {key for key, _ in self._edge}
+        if edge and self._widen and edge.isdisjoint(row[1] for row in rows):
             return Step.STUCK, []  # the records of `position` must stand there: moved, or another order
         if self._is_lacking(rows):
             return Step.MOVED, []
@@ -226,10 +227,6 @@ class Seek:
             return True
         return self._doubt.is_lacking(rows, self.position, self._asked.end - _CUT)
 
-    @property
-    def _edge_keys(self) -> set[Key]:
-        return {key for key, _ in self._edge}
-
     def _is_beside(self, row: Row) -> bool:
         """Outside of what was asked for, whichever way ends are cut to seconds."""
         return not self._asked.start - _CUT < row[0] < self._asked.end + _CUT
@@ -252,15 +249,15 @@ class Seek:
         if self._look is Look.BEHIND:
             if rows and [row[1] for row in rows] == self._before:
                 return Step.REPEATED, []
-            in_a_row = [*self._recent[-len(self._overlap) :], *rows]
-            if page.rejects or (rows and not self._is_believed(in_a_row)):
-                return self._doubt_offset(in_a_row), []
+            if page.rejects:
+                return self.distrust_offset(), []
+            if rows and (step := self._doubted([*self._recent[-len(self._overlap) :], *rows])):
+                return step, []
             self._look, self._aside = Look.AGAIN, page
             return Step.MORE, []
         if page.rejects or not begins_with(rows, self._overlap, is_strict=self._is_strict):
-            if rows and [row[1] for row in rows] == self._before:
-                return Step.REPEATED, []
-            return self.distrust_offset(), []
+            is_repeated = rows and [row[1] for row in rows] == self._before
+            return Step.REPEATED if is_repeated else self.distrust_offset(), []
         first = self._last + 1 - len(self._overlap)
         fresh = rows[len(self._overlap) :]
         if self._look is Look.AGAIN:
@@ -272,8 +269,8 @@ class Seek:
         elif not fresh:
             self._look = Look.BEHIND
             return Step.MORE, []
-        if not self._is_believed(rows):
-            return self._doubt_offset(rows), []
+        if step := self._doubted(rows):
+            return step, []
         if any(row[1] in self._listed for row in fresh):
             return Step.REPEATED, []
         self._served.offset_works = True
@@ -290,18 +287,21 @@ class Seek:
         self._look = Look.BY_TIME
         return Step.MORE, fresh
 
-    def _is_believed(self, rows: list[Row]) -> bool:
-        """Whether no row is missing between these, which came by offset: of one instant, they are counted."""
-        if not self._served.order_kept or not ascends([row[0] for row in rows]):
-            return False
-        return rows[0][0] == rows[-1][0] or is_surprising(rows)
-
-    def _doubt_offset(self, rows: list[Row]) -> Step:
+    def _doubted(self, rows: list[Row]) -> Step | None:
+        """What to do where rows that came by offset may have others between them; else None. Those of one
+        instant are counted."""
         if not self._served.order_kept or not ascends([row[0] for row in rows]):
             return Step.UNSORTED
+        if rows[0][0] == rows[-1][0] or is_surprising(rows):
+            return None
         if 0 < self._items < self._served.limit:
             self._served.note_more_followed(self._items)
         return self.distrust_offset()
+
+    @property
+    def page_rows(self) -> int:
+        """Of the page before."""
+        return len(self._before)
 
     def at(self, offset: int) -> Callable[[], Ask]:
         """The range of the page before, from another offset."""

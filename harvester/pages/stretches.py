@@ -170,8 +170,9 @@ class Stretches:
             turn.close(seeking.end)
         elif step is Step.REPEATED:
             served = self._served
+            reach = _reach(seeking)
             asked += await try_out(
-                seeking.at, seeking.knows, _reach(seeking), asking=self._asking, served=served
+                seeking.at, seeking.knows, seeking.page_rows, reach, asking=self._asking, served=served
             )
             asked += await self._step(seeking.distrust_offset(), seeking, turn, on_page)
         elif step is Step.STUCK:
