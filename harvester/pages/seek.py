@@ -28,6 +28,7 @@ from harvester.pages.order import FAR_ROWS, ascends, is_surprising
 from harvester.pages.overlap import RECENT, begins_with, overlap_of
 from harvester.pages.served import Served
 from harvester.pages.steps import Look, Step
+from harvester.pages.versions import Versions
 from harvester.windows import Span
 
 _CUT: Final = timedelta(seconds=1)
@@ -94,6 +95,7 @@ class Seek:
         """Keys of the page before."""
         self._listed: set[Key] = set()
         """Keys on the pages of the range that is walked by offset."""
+        self._versions = Versions(widen)
         self.came = 0
         """Records that were new."""
         self.position = stretch.start
@@ -132,12 +134,15 @@ class Seek:
         return self._asked
 
     def take(self, page: Page) -> tuple[Step, list[Row]]:
-        """The step, and the rows that are new; rows beyond the stretch are among them."""
+        """The step, and the rows that are new, or came before in another version; rows beyond the stretch are
+        among them."""
         step, fresh = self._judge(page)
         if step in (Step.UNSORTED, Step.MOVED):
             return step, []
         self._doubt.see(page.rows, self.position)
-        return step, fresh
+        changed = [row for row in self._versions.changed(page.rows) if row not in fresh]
+        self._versions.note(page.rows)
+        return step, [*changed, *fresh] if changed else fresh
 
     def _judge(self, page: Page) -> tuple[Step, list[Row]]:
         is_far = self._look is Look.FAR

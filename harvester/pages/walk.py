@@ -242,6 +242,8 @@ class Walk:
         newer = [row for row in rows[:first] if self._versions.get(row[1], row[2]) != row[2]]
         if self._aside is not None:
             page, self._aside = self._aside, None
+            behind = {row[1]: row[2] for row in page.rows}
+            newer += [row for row in rows[first:] if behind.get(row[1], row[2]) != row[2]]
             if not page.rows and not page.rejects:
                 self._served.offset_works = True
                 return self._ended(), newer

@@ -11,6 +11,7 @@ import heapq
 import os
 import pickle
 from array import array
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from anyio import to_thread
 from harvester import syscalls
 from harvester.dialects import Dialect, Key, Reject, Row
 from harvester.errors import StorageError
+from harvester.records.strays import Strays
 from harvester.windows import Window
 
 HELD_BYTES: Final = 32 << 20
@@ -50,6 +52,7 @@ class Held:
         self.limit_bytes = limit_bytes
         self.run_bytes = run_bytes
         self.bytes = 0
+        self.strays = Strays()
 
     @classmethod
     def beside(cls, tasks: int, page_size: int) -> Self:
@@ -127,6 +130,16 @@ class _Run:
         self._held.bytes += size_bytes
         return _Run(kept, size_bytes, self._held)
 
+    def renew(self, row: Row, is_newer: Callable[[str, str], bool]) -> None:
+        """Puts a newer version in the place of the one that is here, in memory."""
+        assert self._rows is not None
+        at = bisect_left(self._rows, row[:2])
+        if at < len(self._rows) and self._rows[at][:2] == row[:2] and is_newer(row[2], self._rows[at][2]):
+            more = len(row[3]) - len(self._rows[at][3])
+            self._rows[at] = row
+            self.size_bytes += more
+            self._held.bytes += more
+
     def discard(self) -> None:
         self._drop_rows()
         path, self._path = self._path, None
@@ -169,6 +182,17 @@ class Batch:
         if not self.rejects:
             return None
         return f"{len(self.rejects)} item(s) quarantined, the first: {self.rejects[0].reason}"
+
+    def renew(self, rows: list[Row], is_newer: Callable[[str, str], bool]) -> None:
+        """Of these, what is a newer version of a record of the batch takes its place. It is of the same time:
+        one that was moved in time belongs where it is now."""
+        if len(self._runs) == 1 and self._runs[0].in_memory:
+            before = self._runs[0].size_bytes
+            for row in rows:
+                self._runs[0].renew(row, is_newer)
+            self.raw_bytes += self._runs[0].size_bytes - before
+        elif rows:
+            self.chunks = _renewed(self.chunks, {row[:2]: row for row in rows}, is_newer)
 
     def spill(self, path: Callable[[], Path]) -> None:
         """Moves what is in memory to disk: the batch has to wait, and others need the room."""
@@ -241,7 +265,9 @@ class Gather:
     async def add(self, rows: list[Row], rejects: list[Reject]) -> None:
         start, end = self._part.start, self._part.end
         inside = [row for row in rows if start <= row[0] < end]
-        self._outside += len(rows) - len(inside)
+        if len(inside) < len(rows):
+            self._outside += len(rows) - len(inside)
+            self._held.strays.note([row for row in rows if not start <= row[0] < end], self._newer)
         self.doubt(rejects)
         await self.keep(owned(inside))
 
@@ -380,6 +406,16 @@ def owned(rows: list[Row]) -> list[Row]:
 
 def _with_bytes(rows: list[Row]) -> list[Row]:
     return [(time, key, version, bytes(raw)) for time, key, version, raw in rows]
+
+
+def _renewed(
+    chunks: Iterable[list[Row]],
+    renewed: dict[tuple[datetime, Key], Row],
+    is_newer: Callable[[str, str], bool],
+) -> Iterator[list[Row]]:
+    for chunk in chunks:
+        offered = ((row, renewed.get(row[:2], row)) for row in chunk)
+        yield [other if is_newer(other[2], row[2]) else row for row, other in offered]
 
 
 def chunked(rows: Iterable[Row]) -> Iterator[list[Row]]:

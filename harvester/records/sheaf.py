@@ -78,17 +78,21 @@ class Sheaf:
         times = list(map(_TIME, rows))
         self._place(times, rejects)
         ordered = times == sorted(times)
+        strays: list[Row] = []
         at = 0
         while at < len(rows):
             moment = times[at]
             if not self._begun <= moment < self._end:
-                self.outside += 1
+                strays.append(rows[at])
                 at += 1
                 continue
             gather = self._gather(moment)
             to = bisect_left(times, gather.window.end, at) if ordered else at + 1
             await gather.keep(rows[at:to])
             at = to
+        if strays:
+            self.outside += len(strays)
+            self._held.strays.note(strays, self._dialect.version_is_newer)
 
     def _place(self, times: list[datetime], rejects: list[Reject]) -> None:
         """An item that is no record lies behind what came before its page, and before the end of the page

@@ -329,6 +329,7 @@ class Harvest:
             asked=self._asked.spans,
             tally=self._tally,
             held=self._held,
+            is_newer=self._job.dialect.version_is_newer,
             spill_path=lambda: self._spill_path(output),
         )
 

@@ -13,7 +13,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream
 from harvester.errors import StorageError
 from harvester.output import Output
 from harvester.records import Held
-from harvester.scheduler.steps import Fetched
+from harvester.scheduler.steps import Fetched, Result
 from harvester.windows import Span
 
 TAKEN_BYTES: Final = 1 << 20
@@ -39,16 +39,22 @@ class Store:
         asked: Sequence[Span],
         tally: Tally,
         held: Held,
+        is_newer: Callable[[str, str], bool],
         spill_path: Callable[[], Path],
     ) -> None:
         self._output = output
         self._asked = asked
         self._tally = tally
         self._held = held
+        self._is_newer = is_newer
         self._spill_path = spill_path
         self._waiting: dict[int, Fetched] = {}
         self._following = 0
         self._ready: list[Fetched] = []
+        self._last: list[Result] = []
+        """The last one that came in turn. It waits for its successor, whose requests reach into it."""
+        self._begun: list[Fetched] = []
+        """What that is of."""
 
     async def all(
         self,
@@ -63,26 +69,41 @@ class Store:
                 self._ready.append(self._waiting.pop(self._following))
                 self._following += 1
             if self._ready and (is_awaited() or _is_worth_a_hop(self._ready)):
-                await to_thread.run_sync(self._take, self._ready)
-                for one in self._ready:
+                results = self._in_turn(self._ready)
+                stored, self._begun = self._begun + self._ready[:-1], self._ready[-1:]
+                self._ready, self._last = [], results[-1:]
+                await to_thread.run_sync(self._take, self._renewed(results[:-1]))
+                for one in stored:
                     is_stored(one)
-                self._ready = []
+                if self._held.is_over:
+                    await to_thread.run_sync(self._spill, self._last)
             elif self._held.is_over:
-                await to_thread.run_sync(self._spill, fetched)
+                await to_thread.run_sync(self._spill, fetched.results)
 
     def close(self) -> None:
         """Stores what has come, with holes where windows never came. Blocks."""
-        self._take(self._ready + [self._waiting[number] for number in sorted(self._waiting)])
+        left = self._ready + [self._waiting[number] for number in sorted(self._waiting)]
+        self._take(self._renewed(self._in_turn(left)))
         self._output.close_partition()
 
-    def _spill(self, fetched: Fetched) -> None:
-        for result in fetched.results:
+    def _spill(self, results: list[Result]) -> None:
+        for result in results:
             if result.batch is not None:
                 result.batch.spill(self._spill_path)
 
-    def _take(self, ready: list[Fetched]) -> None:
+    def _in_turn(self, ready: list[Fetched]) -> list[Result]:
+        return self._last + [result for fetched in ready for result in fetched.results]
+
+    def _renewed(self, results: list[Result]) -> list[Result]:
+        """A record that was written again may have come in a newer version with the pages of a neighbour."""
+        for batch in [result.batch for result in results if result.batch]:
+            if rows := self._held.strays.take(batch.window):
+                batch.renew(rows, self._is_newer)
+        return results
+
+    def _take(self, results: list[Result]) -> None:
         output, tally = self._output, self._tally
-        for result in [result for fetched in ready for result in fetched.results]:
+        for result in results:
             if output.current != result.partition:
                 output.close_partition()
                 output.open(result.partition, asked=self._asked)
