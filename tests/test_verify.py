@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
+from harvester.cli import main
 from harvester.errors import ConfigError
 from harvester.ledger import Lock, home_of, read_status
 from harvester.shards import read_lines
@@ -224,3 +225,12 @@ def test_a_success_that_is_a_folder_is_a_difference(out: Path) -> None:
     (out / "_SUCCESS").unlink()
     (out / "_SUCCESS").mkdir()
     assert kinds(verify(out)) == {"manifest"}
+
+
+def test_gaps_are_told_as_gaps_whatever_knows_of_them(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The manifest, or without it the ledger alone: so the sentence names neither."""
+    gap = {"start": "2024-01-01T00:00:00.000Z", "end": "2024-01-01T01:00:00.000Z", "error": "x"}
+    tell(out, manifest(out) | {"complete": False, "gaps": [gap]})
+    shutil.rmtree(out / "_harvest")
+    main(["verify", str(out)])
+    assert "not all of it: 1 gap; run the job again to fill them" in capsys.readouterr().out

@@ -150,8 +150,9 @@ def _say(verdict: Verdict, *, everything: bool) -> None:
 
 
 def _incomplete(gaps: int) -> str:
-    told = f"{gaps:,} gap{'s' * (gaps > 1)}, told in the manifest" if gaps else "not all of it is proven"
-    return f"{told}; run the job again to fill them" if gaps else told
+    if not gaps:
+        return "not all of it is proven"
+    return f"not all of it: {gaps:,} gap{'s' * (gaps > 1)}; run the job again to fill them"
 
 
 def _as_json(source: SourceVerdict) -> dict[str, Any]:
