@@ -92,7 +92,7 @@ PROOFS = (
     ),
     Proof(
         name="simulation",
-        minutes=60,
+        minutes=35,
         promise="Whatever the source does and whenever the run ends, records come once and none is lost",
         how="stories drawn by seed under a virtual clock: faults, outages, drains, crashes, resumes; "
         "the scheduler, limiter, retries and sink are the real ones",
