@@ -50,7 +50,7 @@ _READ: Final = {
 PROOFS = (
     Proof(
         name="crash",
-        minutes=10,
+        minutes=8,
         promise="Killed anywhere, and once more while it recovers, a run that is repeated ends exact",
         how="a process is killed before each call that changes the disk, SQLite's own included, and in "
         "the middle of each write; then again in the recovery; compared with the truth and with "
@@ -62,7 +62,7 @@ PROOFS = (
     ),
     Proof(
         name="power-loss",
-        minutes=30,
+        minutes=20,
         promise="So does one whose machine lost its power",
         how="the calls of a run are recorded, and what a power loss may leave after each of them is "
         "laid out: unsynced data gone, in part or torn, renames, creations and removals undone in "
