@@ -327,6 +327,18 @@ def test_records_that_stand_several_times_in_the_source_hide_no_other(
     inside_of_truth(read(server, limit=limit), rows)
 
 
+def test_a_page_of_one_instant_with_copies_in_it_is_not_asked_for_again_where_it_was() -> None:
+    """All of its records are the overlap, so it would come again and look as if offsets were ignored."""
+    rows = [row(i, NOON) for i in range(9)]
+    server = FakeServer([r for r in rows for _ in range(2)])
+    served = Served(limit=6)
+    inside_of_truth(read(server, served=served), rows)
+    first, second = (ask.offset for ask in server.asks[:2])
+    assert first < second
+    assert not served.offset_ignored
+    assert len(server.asks) < 40
+
+
 @given(seed=st.integers(0, 200), cap=st.integers(3, 12))
 def test_doubles_in_some_pages_do_not_pass_for_a_larger_page(seed: int, cap: int) -> None:
     """The server caps at 13 and now and then sends a row twice: a page of 14 is no page size."""

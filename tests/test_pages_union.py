@@ -64,13 +64,27 @@ def test_a_record_that_left_does_not_stand_for_one_that_has_not_come(count: int,
     assert union.came.keys() >= {hash(row[1]) for row in rows}
 
 
-@pytest.mark.parametrize(("cap", "walks"), [(10, 4), (30, 3), (1000, 2)])
+@pytest.mark.parametrize(("cap", "walks"), [(10, 4), (30, 3), (1000, 3)])
 def test_records_that_stand_twice_need_walks_that_are_cut_otherwise(cap: int, walks: int) -> None:
     rows = evenly(60)
     twice = [*rows[:30], rows[3], *rows[30:], rows[50]]
     union = united(lambda offset, size: twice, cap)
     assert union.walks == walks
     assert set(union.came) == {hash(row[1]) for row in rows}
+
+
+@pytest.mark.parametrize("limit", [3, 5])
+def test_a_copy_is_a_position_where_what_it_pushed_away_stands_behind_the_page(limit: int) -> None:
+    rows = evenly(12)
+    twice = [row for row in rows for _ in range(2)]
+    union = united(lambda offset, size: twice, limit)
+    assert union.trusts_copies
+    assert set(union.came) == {hash(row[1]) for row in rows}
+    union = Union()
+    union.take(Page(rows=[rows[0], rows[1], rows[1]]))
+    union.take(Page(rows=[rows[2], rows[3]]))
+    assert not union.trusts_copies
+    assert union.position == 4
 
 
 @given(

@@ -126,9 +126,9 @@ class Pages:
                 counted = walk.counted
                 is_quick = counted is not None or passes.is_quick(walk.positions)
                 if not walk.is_ordered or not (is_quick or is_united):
-                    more, is_united = await self._unite(part, turn, walk, around)
+                    more, is_whole = await self._unite(part, turn, walk, around)
                     asked += more
-                    if is_united:
+                    if is_whole:
                         return asked
                     if not walk.is_ordered:
                         raise Split(

@@ -100,6 +100,8 @@ class Union:
         """All that stood there at a time, by hash how often, if each of them stands there still."""
         self.trusts_copies = trusts_copies
         """Whether a copy in an answer is a position. It is not where one follows that is not there."""
+        self._is_confirmed = False
+        """Whether all of that came once more since."""
         self._candidates = 0
         self._ways = Ways(is_small=is_small)
         self._stale = 0
@@ -174,14 +176,16 @@ class Union:
         self.walks += 1
         self.trusts_copies &= not self._tail  # nothing stands where a copy has pushed it
         came = self.came if self.trusts_copies else dict.fromkeys(self.came, 1)
-        if self._counted is not None and all(came.get(one, 0) >= n for one, n in self._counted.items()):
-            return True
         self._ways.add(tuple(self._way), [seam for seam in self._seams if seam[1] < self.position])
         if self._ways.is_proof:
             return True
-        count = sum(came.values())
-        if count >= self.position:
-            self._counted, self.came = came, {}
+        if self._counted is not None and all(came.get(one, 0) >= n for one, n in self._counted.items()):
+            if self._is_confirmed or max(self._counted.values(), default=1) == 1:
+                return True
+            self._is_confirmed, self.came = True, {}  # with copies once more: by chance they may look like it
+            return False
+        if sum(came.values()) >= self.position:
+            self._counted, self.came, self._is_confirmed = came, {}, False
             self._candidates += 1
             return not came
         is_stale = sum(self.came.values()) == self._before and not self._ways.agree
