@@ -13,11 +13,15 @@ from typing import Final
 
 import msgspec
 
+from harvester.dialects.values import Raw
+
 _PLAIN: Final = re.compile(r"\w+", re.ASCII)
 _BEFORE_OBJECT: Final = b"[,: \t\r\n"
 """What may stand before a brace that opens an object..."""
 _IN_OBJECT: Final = b'"} \t\r\n'
 """...and behind it."""
+_VIEWED_BYTES: Final = 512 << 10
+"""Of smaller pages the records are copied: kept for long, they keep the heap from shrinking."""
 _whole = msgspec.json.Decoder(msgspec.Raw).decode
 
 
@@ -26,8 +30,8 @@ def is_plain(name: str) -> bool:
     return _PLAIN.fullmatch(name) is not None
 
 
-def spans(body: bytes, member: str, first: str, count: int) -> list[memoryview] | None:
-    """Views of the `count` records that the last `member` of an envelope lists, in order; None where they
+def spans(body: bytes, member: str, first: str, count: int) -> list[Raw] | None:
+    """The `count` records that the last `member` of an envelope lists, in order; None where they
     cannot be told for certain.
 
     `body` is a valid JSON object without a second `member`; `first` is what each record begins with, and both
@@ -43,8 +47,8 @@ def spans(body: bytes, member: str, first: str, count: int) -> list[memoryview] 
     named = start + len(begin) - len(opening)
     if named < 1 or not stands(opening, named) or body[named - 1] not in b"{,":
         return None
-    page = memoryview(body)
-    raws: list[memoryview] = []
+    page: Raw = memoryview(body) if len(body) >= _VIEWED_BYTES else body
+    raws: list[Raw] = []
     is_sure = True
     at = find(b"{", start + 1)
     try:
