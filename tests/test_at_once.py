@@ -1,6 +1,6 @@
 """pages without offsets: what a page has to show before it is taken for all of a window."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from datetime import timedelta
 
 import anyio
@@ -36,13 +36,15 @@ class Script:
         return Page(rows=next(self._pages))
 
 
-def told(pages: list[list[Row]], served: Served, window: Window = HOUR) -> tuple[int, bool]:
+def told(
+    pages: list[list[Row]], served: Served, window: Window = HOUR, came: Set[int] = frozenset()
+) -> tuple[int, bool]:
     """How many pages were asked for, and whether the window counts as whole."""
     reading = AtOnce(Asking(Script(pages), served), dialect=DIALECT, served=served)
     can_halve = (window.end - window.start) > timedelta(seconds=1)
 
     async def read() -> tuple[int, bool]:
-        return await reading.read(window, Nobody(), can_halve=can_halve)
+        return await reading.read(window, Nobody(), can_halve=can_halve, came=came)
 
     return anyio.run(read)
 
@@ -51,6 +53,13 @@ def test_a_page_is_whole_that_comes_again_and_whose_halves_hold_just_what_it_hol
     served = Served(limit=100)
     assert told(SURE, served) == (len(SURE), True)
     assert told([SURE[0], *SURE[-2:]], served) == (3, True)  # what was tried is not tried again
+
+
+def test_a_page_that_lacks_what_came_for_the_part_before_is_not_whole_though_its_halves_agree() -> None:
+    """A server cuts each page to another size, and pages of this one came whole often enough before."""
+    before = {hash(row[1]) for row in (A, B, C, D, E)}
+    assert told(SURE, Served(limit=100, steady=4), came=before) == (1, False)
+    assert told([SURE[0], *SURE[-2:]], Served(limit=100, steady=4), came={hash(A[1])}) == (3, True)
 
 
 @pytest.mark.parametrize("trial", [1, 2, TRIALS])

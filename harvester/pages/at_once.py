@@ -11,6 +11,7 @@ whole where there is none before it, none behind it, and the same one in another
 """
 
 from collections import Counter
+from collections.abc import Set
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -35,10 +36,12 @@ class AtOnce:
         self._served = served
         self._widen = timedelta(seconds=dialect.widen_s)
 
-    async def read(self, part: Window, turn: Turn, *, can_halve: bool) -> tuple[int, bool]:
+    async def read(
+        self, part: Window, turn: Turn, *, can_halve: bool, came: Set[int] = frozenset()
+    ) -> tuple[int, bool]:
         """Adds what a part brings at once to `turn`; how many pages were asked for, and whether that is all
-        of it. What cannot be halved is asked for in another order instead: it is whole where the same comes
-        and larger pages were seen.
+        of it: what `came` for the part before, by hashes of keys, has to be there too. What cannot be halved
+        is asked for in another order instead: it is whole where the same comes and larger pages were seen.
         """
         page = await self._page(part, 0)
         asked, served = 1, self._served
@@ -46,6 +49,8 @@ class AtOnce:
         await turn.add(page.rows, page.rejects)
         if any(self._is_beside(row, part) for row in page.rows):
             return asked, False  # the range is ignored as well
+        if not came <= {hash(row[1]) for row in page.rows}:
+            return asked, False
         is_full = items >= served.limit or items in (served.caps or ())
         if items == 0:
             return asked, True

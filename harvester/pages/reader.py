@@ -17,6 +17,7 @@ The server gives no total and no next link, so the end of a window has to be pro
 and stretches.py the one for stretches that are read by time.
 """
 
+from collections.abc import Set
 from datetime import timedelta
 from typing import Final
 
@@ -114,7 +115,7 @@ class Pages:
                 asked += refused.asked
                 if refused.is_deep:
                     raise Split(asked, refused.reason) from None
-                return asked + await self._read_at_once(part, turn, refused.reason)
+                return asked + await self._read_at_once(part, turn, refused.reason, walk.keys)
             asked += pages
             if verdict is Verdict.END:
                 return asked
@@ -198,11 +199,13 @@ class Pages:
                 return Verdict.REPEATED, asked
             asked += await recalls.after(asked, walk.at(walk.position // 2), walk.knows)
 
-    async def _read_at_once(self, part: Window, turn: Turn, reason: SourceError) -> int:
+    async def _read_at_once(
+        self, part: Window, turn: Turn, reason: SourceError, came: Set[int] = frozenset()
+    ) -> int:
         """Where no offset shows what stands behind a page. Split: each half is read by itself. In what cannot
         be halved any more offsets are tried to the end."""
         turn.begin(part)
-        asked, is_whole = await self._at_once.read(part, turn, can_halve=self._can_halve(part))
+        asked, is_whole = await self._at_once.read(part, turn, can_halve=self._can_halve(part), came=came)
         if is_whole:
             return asked
         if self._can_halve(part):
