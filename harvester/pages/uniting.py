@@ -59,6 +59,7 @@ class Uniting:
                     return asked, True
                 page = await self._ask(part, union.position - 1, asked)
                 asked += 1
+                await turn.add(page.rows, page.rejects)  # it may show newer versions
                 if {hash(row[1]) for row in page.rows} & union.came.keys():
                     self._served.offset_works, self._served.offset_ignored = True, False
                     return asked, True
