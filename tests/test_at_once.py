@@ -95,3 +95,14 @@ def test_a_record_alone_is_whole_where_nothing_is_around_it(
     pages: list[list[Row]], asked: int, is_whole: bool
 ) -> None:
     assert told(pages, Served(limit=100, whole_page=50)) == (asked, is_whole)
+
+
+def test_a_larger_page_for_another_offset_does_not_vouch_for_one_from_the_first_on() -> None:
+    """A source that ignores offsets may cut each of them to another size: an instant of nine, of which six
+    come for the first offset in any order, is not whole for eight having come for another one."""
+    served, second = Served(limit=100), Window(start=HOUR.start, end=HOUR.start + timedelta(seconds=1))
+    one, other = ((second.start, *row[1:]) for row in (A, B))
+    served.note(Page(rows=[A, B, C, D]), offset=9)
+    assert told([[one, other], *[[one, other]] * TRIALS, [other, one]], served, second) == (TRIALS + 2, False)
+    served.note(Page(rows=[A, B, C, D]))
+    assert told([[one, other], [other, one]], served, second) == (2, True)

@@ -48,7 +48,8 @@ class Asking:
         while True:
             limit = served.limit
             try:
-                page = await self._layer.send(ask())
+                asks = ask()
+                page = await self._layer.send(asks)
             except Rejected as error:
                 if error.status_code not in _SMALLER_MAY_PASS:
                     raise
@@ -60,7 +61,7 @@ class Asking:
                 served.refuse_range()
                 cured = SourceError(str(error)) if good else ContractBroken(str(error))
                 raise Split(asked + 1, cured) from error
-            served.note(page)
+            served.note(page, offset=asks.offset)
             if page.rejects and not served.records:
                 raise ContractBroken(
                     f"{named(part)}: no record has the declared key and date ({page.rejects[0].reason}); "

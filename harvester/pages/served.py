@@ -14,8 +14,8 @@ class Served:
     limit: int
     """What is asked for at present; halved where the server refuses it."""
     whole_page: int = 0
-    """The most different records, rejects counted, that came in one page. A page is no larger for a double
-    in it.
+    """The most different records, rejects counted, that came in one page from the first on: others may be
+    cut to another size. A page is no larger for a double in it.
     """
     caps: set[int] | None = None
     """Sizes of pages after which more followed."""
@@ -62,14 +62,14 @@ class Served:
         """A page of one record was refused too: it was the range, and the limit was made small in vain."""
         self._ranges_refused = not self.pages or self.is_limit_in_doubt
 
-    def note(self, page: Page) -> None:
+    def note(self, page: Page, *, offset: int = 0) -> None:
         self.pages += 1
         self.is_limit_in_doubt = self._ranges_refused
         if self._ranges_refused:
             self.limit, self._ranges_refused = self._first_limit, False
         self.given_up = 0
         self.records += len(page.rows)
-        if len(page.rows) + len(page.rejects) > self.whole_page:
+        if offset == 0 and len(page.rows) + len(page.rejects) > self.whole_page:
             different = len({row[1] for row in page.rows}) + len(page.rejects)
             self.whole_page = max(self.whole_page, different)
 
