@@ -153,3 +153,17 @@ def test_a_record_that_came_twice_and_alone_shows_no_order() -> None:
     while verdict is Verdict.MORE:
         verdict, _ = walk.take(Page(rows=pages[walk.offset]))
     assert (verdict, walk.is_ordered) == (Verdict.DOUBLED, False)
+
+
+def test_what_stands_behind_the_overlap_when_it_is_seen_again_is_no_end() -> None:
+    """A row left in front as it was asked what stands behind, and another came before the overlap did."""
+    walk = Walk(HOUR, widen=timedelta(seconds=1), served=Served(limit=9))
+    verdicts = [walk.take(Page(rows=rows))[0] for rows in ([A, B, C], [], [B, C, D])]
+    assert verdicts == [Verdict.MORE, Verdict.MORE, Verdict.MOVED]
+
+
+def test_by_time_neither() -> None:
+    rows, served = evenly(4), Served(limit=100, order_kept=True, whole_page=50)
+    hidden = iter([rows[:3], [], rows[1:]])
+    server = FakeServer(rows, order=sorted, spoil=lambda page, ask: next(hidden, page))
+    assert stretch_of(server, served) == inside(rows)

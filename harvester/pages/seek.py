@@ -266,11 +266,11 @@ class Seek:
         first = self._last + 1 - len(self._overlap)
         fresh = rows[len(self._overlap) :]
         if self._look is Look.AGAIN:
+            if not self._aside.rows:  # by now there may be something behind it
+                self._served.offset_works = True
+                return self.distrust_offset() if fresh else self._prove(), []
             first, fresh = self._last + 1, self._aside.rows
             rows = [*rows[: len(self._overlap)], *fresh]
-            if not fresh:
-                self._served.offset_works = True
-                return self._prove(), []
         elif not fresh:
             self._look = Look.BEHIND
             return Step.MORE, []
@@ -293,8 +293,7 @@ class Seek:
         return Step.MORE, fresh
 
     def _doubted(self, rows: list[Row]) -> Step | None:
-        """What to do where rows that came by offset may have others between them; else None. Those of one
-        instant are counted."""
+        """What to do where rows by offset may have others between them; of one instant they are counted."""
         if not self._served.order_kept or not ascends([row[0] for row in rows]):
             return Step.UNSORTED
         if rows[0][0] == rows[-1][0] or is_surprising(rows):

@@ -245,6 +245,8 @@ class Walk:
             behind = {row[1]: row[2] for row in page.rows}
             newer += [row for row in rows[first:] if behind.get(row[1], row[2]) != row[2]]
             if not page.rows and not page.rejects:
+                if rows[first:]:
+                    return Verdict.MOVED, []  # by now there is something behind it
                 self._served.offset_works = True
                 return self._ended(), newer
             self._position, self._overlap = self._position + 1, []
