@@ -136,3 +136,16 @@ def test_the_readme_names_every_exit_code() -> None:
         tree += error.__subclasses__()
     section = (ROOT / "README.md").read_text().split("## Exit codes")[1].split("\n## ")[0]
     assert {int(code) for code in re.findall(r"^\| (\d+) \|", section, re.MULTILINE)} == codes
+
+
+def test_nothing_comes_into_the_environment_that_the_lock_does_not_pin() -> None:
+    """Not even the pip that checks the hashes of all the rest."""
+    script = (ROOT / "scripts" / "_env").read_text().replace("\\\n", " ")
+    installs = [line for line in script.splitlines() if line.strip().startswith("run_pip install")]
+    assert len(installs) == 3
+    for line in installs:
+        assert "--require-hashes" in line or "--no-index" in line, line
+    pinned = ". scripts/_env; pinned pip setuptools"
+    told = subprocess.run(["bash", "-c", pinned], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert [line.partition("==")[0] for line in told.splitlines() if "==" in line] == ["pip", "setuptools"]
+    assert told.count("--hash=sha256:") >= 2
