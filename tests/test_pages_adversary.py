@@ -186,6 +186,15 @@ def test_never_silently_short(by_time: bool) -> None:
         anyio.run(story, seed, by_time, adversary(seed))
 
 
+@pytest.mark.parametrize("seed", [5359, 12128])
+def test_no_offset_vouches_for_the_first_page_of_an_instant(seed: int) -> None:
+    """They ignore offsets, and cut each to another size: the first page of a tie is cut to less than one of
+    another offset was."""
+    server = adversary(seed)
+    assert (server.offsets, server.cap) == ("ignored", "offset")
+    anyio.run(story, seed, False, server)
+
+
 async def story(seed: int, by_time: bool, server: Adversary, *, order_kept: bool | None = None) -> None:
     truth = set(server.rows)
     served = Served(limit=server.limit, seeks=server.seeks != "never", order_kept=order_kept)
