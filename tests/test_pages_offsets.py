@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import anyio
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harvester import events
 from harvester.dialects import Ask, Page, Row
@@ -12,8 +15,11 @@ from harvester.errors import Rejected
 from harvester.pages import Pages, Served, Stretches, Unsorted, Verdict, Walk
 from harvester.pages.asking import Asking
 from harvester.pages.offsets import FAR_BEHIND, try_out
-from harvester.windows import Span
-from tests.test_pages import DIALECT, HOUR, FakeServer, evenly, inside
+from harvester.scheduler import Harvest
+from harvester.transport import Layer
+from harvester.windows import Span, Window
+from tests.harvesting import World, live
+from tests.test_pages import DIALECT, HOUR, FakeServer, evenly, inside, read, row
 from tests.test_pages_adversary import sheaf_of
 
 A, B, C, D = evenly(4)
@@ -23,18 +29,19 @@ Answers = Callable[[int], list[Row]]
 
 def far_behind(answers: Answers, served: Served) -> int:
     """What is noted of a server that answers so at each offset; how many requests that took."""
+    return tried(lambda ask: answers(ask.offset), served, lambda page: A in page.rows)
 
+
+def tried(answers: Callable[[Ask], list[Row]], served: Served, knows: Callable[[Page], bool]) -> int:
     class Server:
         async def send(self, ask: Ask, /) -> Page:
-            return Page(rows=answers(ask.offset))
+            return Page(rows=answers(ask))
 
     def at(offset: int) -> Callable[[], Ask]:
         return lambda: Ask(start=HOUR.start, end=HOUR.end, limit=9, offset=offset, order_by=None)
 
     async def trying() -> int:
-        return await try_out(
-            at, lambda page: A in page.rows, 2, HOUR, asking=Asking(Server(), served), served=served
-        )
+        return await try_out(at, knows, 2, HOUR, asking=Asking(Server(), served), served=served)
 
     return anyio.run(trying)
 
@@ -85,13 +92,96 @@ def test_a_page_that_comes_again_in_another_size_shows_that_the_cut_moves(
     assert (served.offset_ignored, served.is_cap_moving) == (True, is_moving)
 
 
-def test_offsets_that_have_led_on_are_not_ignored() -> None:
+@pytest.mark.parametrize("rows", [[], [A], [A, B], [A, B, C, D], [A, A, A, B, C], [A, B, A, C, A]])
+@pytest.mark.parametrize("back", ["not at all", "to the last row", "to the last page"])
+def test_offsets_that_have_led_on_are_not_ignored_where_a_server_counts(rows: list[Row], back: str) -> None:
+    """Also where it moves an offset back that leads over the end."""
     served = Served(limit=9, offset_works=True)
-    assert far_behind(lambda offset: [A], served) == 0
-    assert not served.offset_ignored
+
+    def answers(ask: Ask) -> list[Row]:
+        last = {"not at all": len(rows), "to the last row": len(rows) - 1}.get(back, len(rows) - ask.limit)
+        first = max(0, min(ask.offset, last))
+        return rows[first : first + ask.limit]
+
+    assert tried(answers, served, lambda page: True) <= 5
+    assert (served.offset_ignored, served.offset_works) == (False, True)
 
 
-def stretch_of(server: FakeServer, served: Served) -> list[Row] | None:
+def test_offsets_that_have_led_on_are_ignored_by_now_where_all_of_them_bring_the_first_row() -> None:
+    served = Served(limit=9, offset_works=True)
+    far_behind(lambda offset: [A, B], served)
+    assert (served.offset_ignored, served.offset_works) == (True, False)
+
+
+@pytest.mark.parametrize("honest", range(13))
+def test_one_answer_that_counts_leaves_offsets_that_have_led_on_in_use(honest: int) -> None:
+    served, asked = Served(limit=9, offset_works=True), iter(range(99))
+    rows = [A, B, C]
+    far_behind(lambda offset: rows[offset:] if offset and next(asked) == honest else rows, served)
+    assert (served.offset_ignored, served.offset_works) == (False, True)
+
+
+class Turning:
+    """Answers by time; offsets count until so many answers came, from then on none does."""
+
+    def __init__(self, rows: list[Row], *, cap: int, counts: int) -> None:
+        self._rows, self._cap, self._counts = rows, cap, counts
+
+    async def send(self, ask: Ask, /) -> Page:
+        self._counts -= 1
+        rows = [one for one in self._rows if ask.start <= one[0] <= ask.end]
+        rows.sort(key=lambda one: one[0] if ask.order_by == DIALECT.date_field else one[1])
+        first = ask.offset if self._counts >= 0 else 0
+        return Page(rows=rows[first : first + min(ask.limit, self._cap)])
+
+
+drawn_rows = st.lists(st.integers(0, 1799), min_size=4, max_size=30, unique=True).map(
+    lambda drawn: [
+        row(n, HOUR.start + timedelta(seconds=4 * at, milliseconds=7)) for n, at in enumerate(drawn)
+    ]
+)
+"""Of two hours, and no more of them in one second than a page holds."""
+
+
+@given(rows=drawn_rows, cap=st.integers(3, 9), counts=st.integers(0, 40))
+def test_windows_are_whole_where_offsets_stop_to_count_on_the_way(
+    rows: list[Row], cap: int, counts: int
+) -> None:
+    served, server = Served(limit=100, offset_works=True), Turning(rows, cap=cap, counts=counts)
+    first, second = (Window(start=at, end=at + timedelta(hours=1)) for at in (HOUR.start, HOUR.end))
+    for window in (first, second):
+        assert list(read(server, window=window, served=served).rows) == inside(rows, window)
+
+
+@given(rows=drawn_rows, cap=st.integers(3, 9), counts=st.integers(0, 40))
+def test_stretches_are_whole_where_offsets_stop_to_count_on_the_way(
+    rows: list[Row], cap: int, counts: int
+) -> None:
+    served = Served(limit=100, order_kept=True, offset_works=True)
+    got = stretch_of(Turning(rows, cap=cap, counts=counts), served)
+    assert got is None or got == inside(rows)
+
+
+@pytest.mark.parametrize("windows", [15, 35])
+@pytest.mark.parametrize(
+    "before", [{"order": "ignored"}, {"page_cap": 7}], ids=lambda fault: next(iter(fault))
+)
+def test_a_run_is_exact_where_offsets_stop_to_count_in_its_midst(
+    tmp_path: Path, before: dict[str, object], windows: int
+) -> None:
+    async def story(world: World) -> None:
+        async def stop(harvest: Harvest) -> None:
+            await world.until(lambda: world.windows_done() >= windows)
+            world.simulator.set_faults([{"offset_ignored": True}])
+
+        outcome = await world.run(with_harvest=stop, page_size=20)
+        assert (outcome.exit_code, outcome.error) == (0, None)
+        assert not world.difference()
+
+    live(tmp_path, story, records=150, cluster=1, faults=(before,))
+
+
+def stretch_of(server: Layer[Ask, Page], served: Served) -> list[Row] | None:
     """Its rows, by time; None where it has to be walked."""
 
     async def reading() -> list[Row] | None:

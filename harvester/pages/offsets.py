@@ -7,6 +7,8 @@ asked for before anything is concluded, and nothing is where an offset has led o
 """
 
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
 from typing import Final
 
 from harvester.dialects import Ask, Page
@@ -17,6 +19,10 @@ from harvester.windows import Window
 
 FAR_BEHIND: Final = (1 << 20, 1 << 10, 1 << 5)
 """Tried in turn, where those before are refused; the least is twice as many rows as one record may have."""
+ROUNDS: Final = 3
+"""Of four requests; a server may ignore offsets now and then."""
+_WIDER: Final = (timedelta(0), timedelta(hours=1), timedelta(days=1), timedelta(days=30))
+"""By how much the range is made wider on both sides, until two records stand in it."""
 
 
 async def try_out(
@@ -35,7 +41,7 @@ async def try_out(
     to more than one size.
     """
     asked = 0
-    if served.offset_works or served.offset_ignored:
+    if served.offset_ignored:
         return asked
     for offset in FAR_BEHIND:
         asked += 1
@@ -43,8 +49,49 @@ async def try_out(
             page = await asking.page(at(offset), part, asked)
         except (Split, ServerFailed, TimedOut):
             continue
-        served.offset_ignored = bool(page.rows) and knows(page)
-        served.is_cap_moving |= served.offset_ignored and len(page.rows) != rows
-        served.offset_works = not page.rows and not page.rejects
+        is_ignored = bool(page.rows) and knows(page)
+        if is_ignored and served.offset_works:
+            more, is_ignored = await _try_all(at, offset, part, asked, asking=asking)
+            asked += more
+        if is_ignored:
+            served.offset_ignored, served.offset_works = True, False
+            served.is_cap_moving |= len(page.rows) != rows
+        elif not page.rows and not page.rejects:
+            served.offset_works = True
         break
     return asked
+
+
+async def _try_all(
+    at: Callable[[int], Callable[[], Ask]], far: int, part: Window, before: int, *, asking: Asking
+) -> tuple[int, bool]:
+    """How many pages were asked for, and whether the first record of a page came from every offset."""
+    asked = 0
+    try:
+        for wider in _WIDER:
+            asked += 1
+            first = await asking.page(_wider(at(0), wider), part, before + asked)
+            keys = [row[1] for row in first.rows]
+            others = [n for n, key in enumerate(keys) if key != keys[0]]
+            if first.rejects or others:
+                break
+        if first.rejects or not others:
+            return asked, False
+        for _ in range(ROUNDS):
+            for offset in (far, others[0], others[len(others) // 2], others[-1]):
+                asked += 1
+                page = await asking.page(_wider(at(offset), wider, limit=1), part, before + asked)
+                came = [row[1] for row in page.rows]
+                if not came or page.rejects or came != keys[: len(came)]:
+                    return asked, False
+    except (Split, ServerFailed, TimedOut):
+        return asked, False
+    return asked, True
+
+
+def _wider(asks: Callable[[], Ask], wider: timedelta, *, limit: int | None = None) -> Callable[[], Ask]:
+    def ask() -> Ask:
+        one = asks()
+        return replace(one, start=one.start - wider, end=one.end + wider, limit=limit or one.limit)
+
+    return ask

@@ -142,7 +142,7 @@ class Pages:
                 repeated += max(1, walk.repeats)
                 if repeated < (2 if walk.page_rows >= 8 else SAME_PAGES):
                     continue
-                if self._can_halve(part):
+                if self._can_halve(part) or self._served.offset_works:
                     asked += await try_out(
                         walk.at, walk.knows, walk.page_rows, part, asking=self._asking, served=self._served
                     )

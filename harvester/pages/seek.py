@@ -267,7 +267,7 @@ class Seek:
         fresh = rows[len(self._overlap) :]
         if self._look is Look.AGAIN:
             if not self._aside.rows:  # by now there may be something behind it
-                self._served.offset_works = True
+                self._served.note_offset_led_on()
                 return self.distrust_offset() if fresh else self._prove(), []
             first, fresh = self._last + 1, self._aside.rows
             rows = [*rows[: len(self._overlap)], *fresh]
@@ -278,7 +278,7 @@ class Seek:
             return step, []
         if any(row[1] in self._listed for row in fresh):
             return Step.REPEATED, []
-        self._served.offset_works = True
+        self._served.note_offset_led_on()
         self._note(len(rows), fresh)
         page = Page(rows=rows if first <= self._last else fresh)
         if not self._edge and rows[0][0] == rows[-1][0]:

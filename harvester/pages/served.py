@@ -31,7 +31,7 @@ class Served:
     given_up: int = 0
     """Requests that failed on every try since the last good page."""
     offset_ignored: bool = False
-    """A page from far behind all rows held the first ones (offsets.py)."""
+    """A page from far behind all rows held the first ones, and no offset led on since (offsets.py)."""
     offset_works: bool = False
     """An offset has led to rows behind a page, or to nothing behind all of them. So where one does not lead
     on, it is not because there are none."""
@@ -72,6 +72,10 @@ class Served:
         if offset == 0 and len(page.rows) + len(page.rejects) > self.whole_page:
             different = len({row[1] for row in page.rows}) + len(page.rejects)
             self.whole_page = max(self.whole_page, different)
+
+    def note_offset_led_on(self) -> None:
+        """To what stands there, or to nothing: it takes back that offsets are ignored."""
+        self.offset_works, self.offset_ignored = True, False
 
     def may_be_last(self, items: int) -> bool:
         """Whether a page of so many items is smaller than any after which more followed."""

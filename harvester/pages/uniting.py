@@ -61,7 +61,7 @@ class Uniting:
                 asked += 1
                 await turn.add(page.rows, page.rejects)  # it may show newer versions
                 if {hash(row[1]) for row in page.rows} & union.came.keys():
-                    self._served.offset_works, self._served.offset_ignored = True, False
+                    self._served.note_offset_led_on()
                     return asked, True
                 shams += 1
             if can_halve and (shams or union.is_useless(MOST_OF_HALVES, most_ways)):

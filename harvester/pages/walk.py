@@ -247,7 +247,7 @@ class Walk:
             if not page.rows and not page.rejects:
                 if rows[first:]:
                     return Verdict.MOVED, []  # by now there is something behind it
-                self._served.offset_works = True
+                self._served.note_offset_led_on()
                 return self._ended(), newer
             self._position, self._overlap = self._position + 1, []
             verdict, fresh = self._go_on(page, page.rows, 0)
