@@ -174,7 +174,7 @@ def test_a_run_is_exact_where_offsets_stop_to_count_in_its_midst(
             await world.until(lambda: world.windows_done() >= windows)
             world.simulator.set_faults([{"offset_ignored": True}])
 
-        outcome = await world.run(with_harvest=stop, page_size=20)
+        outcome = await world.run(with_harvest=stop, page_size=20, transport={"concurrency": 1})
         assert (outcome.exit_code, outcome.error) == (0, None)
         assert not world.difference()
 
