@@ -14,6 +14,8 @@ from harvester.windows import Window
 from tests.test_pages import DIALECT, HOUR, evenly
 
 A, B, C, D, E, F = evenly(6)
+WIDER = 3
+"""So often is a larger page looked for."""
 SURE = [[A, B, C, D], *[[A, B, C, D]] * TRIALS, [A, B], [C, D]]
 """A page that is whole: it comes again whenever it is tried, and halves hold just what it holds."""
 
@@ -103,6 +105,15 @@ def test_a_larger_page_for_another_offset_does_not_vouch_for_one_from_the_first_
     served, second = Served(limit=100), Window(start=HOUR.start, end=HOUR.start + timedelta(seconds=1))
     one, other = ((second.start, *row[1:]) for row in (A, B))
     served.note(Page(rows=[A, B, C, D]), offset=9)
-    assert told([[one, other], *[[one, other]] * TRIALS, [other, one]], served, second) == (TRIALS + 2, False)
+    pages = [[one, other]] * (1 + WIDER + TRIALS)
+    assert told([*pages, [other, one]], served, second) == (len(pages) + 1, False)
     served.note(Page(rows=[A, B, C, D]))
     assert told([[one, other], [other, one]], served, second) == (2, True)
+
+
+def test_where_no_larger_page_was_seen_one_of_a_wider_range_shows_that_pages_are_not_cut_to_so_few() -> None:
+    assert told([[C], [C], [A, C, F], [], [], [C]], Served(limit=100)) == (6, True)
+    second = Window(start=HOUR.start, end=HOUR.start + timedelta(seconds=1))
+    one, other = ((second.start, *row[1:]) for row in (A, B))
+    pages = [[one, other], [one, other, C], *[[one, other]] * TRIALS, [other, one]]
+    assert told(pages, Served(limit=100), second) == (len(pages), True)

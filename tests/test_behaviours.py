@@ -45,6 +45,9 @@ MANNERS = {
         {"page_cap": 50, "start": "2024-01-02T00:00:05Z"}, resolution=DAY, page_size=100
     ),
     "Limit ignored": manner({"limit_ignored": 120}, resolution=HOUR),
+    "Offset ignored, a few records in two days": manner(
+        {"offset_ignored": True}, resolution=HOUR, settings={"records": 5, "cluster": 1}
+    ),
     "slow with depth": manner({"slow_offset_ms": 300.0}, resolution=DAY),
     "rows of other windows": manner({"foreign": 3}),
     "rows of other windows, hours": manner({"foreign": 3}, resolution=HOUR),
@@ -105,6 +108,7 @@ class SwiftClock(HastyClock):
 @pytest.mark.parametrize("name", MANNERS)
 def test_the_harvest_is_exact(tmp_path: Path, name: str) -> None:
     one = MANNERS[name]
+    settings = {"records": 200, "cluster": 40, **one.settings}
 
     async def story(world: World) -> None:
         outcome = await world.run(
@@ -115,13 +119,13 @@ def test_the_harvest_is_exact(tmp_path: Path, name: str) -> None:
         )
         assert (outcome.status, outcome.exit_code) == ("complete", 0), (outcome.error, outcome.gaps)
         assert not world.difference()
-        assert manifest(world.out)["records"] == 200
+        assert manifest(world.out)["records"] == settings["records"]
         struck = world.simulator.stats.by_fault
         assert not one.strikes or all(any(name in struck for name in fault) for fault in one.faults)
         if any("rate" in fault for fault in one.faults):
             assert world.simulator.stats.by_status[429] >= 1
 
-    live(tmp_path, story, records=200, cluster=40, faults=tuple(one.faults), **one.settings)
+    live(tmp_path, story, faults=tuple(one.faults), **settings)
 
 
 def test_the_list_of_behaviours_names_each_switch_of_the_simulator() -> None:

@@ -25,6 +25,8 @@ TRIALS: Final = 12
 """Of a server that cuts its pages to one of two sizes, by chance, one in 4096 cuts all of these to the same.
 """
 _CUT: Final = timedelta(seconds=1)
+_WIDER: Final = (timedelta(hours=1), timedelta(days=1), timedelta(days=30))
+"""By how much where a larger page is looked for."""
 _STEPS: Final = (timedelta(milliseconds=1), timedelta(seconds=1), timedelta(minutes=1))
 """By how much a range is made wider: the first that is another range in the source's own words."""
 
@@ -51,9 +53,11 @@ class AtOnce:
             return asked, False  # the range is ignored as well
         if not came <= {hash(row[1]) for row in page.rows}:
             return asked, False
-        is_full = items >= served.limit or items in (served.caps or ())
         if items == 0:
             return asked, True
+        if items >= served.whole_page and (items == 1 or not can_halve):
+            asked += await self._look_for_larger(part, items, asked)
+        is_full = items >= served.limit or items in (served.caps or ())
         if len(page.rows) == items == 1 < served.whole_page and not is_full:
             return await self._alone(part, page.rows[0], asked)
         if is_full or served.is_cap_moving:
@@ -71,6 +75,18 @@ class AtOnce:
         await turn.add(again.rows, again.rejects)
         is_cut = len(served.caps or ()) > 1 or items >= served.whole_page
         return asked + 1, not is_cut and {row[1] for row in again.rows} == whole
+
+    async def _look_for_larger(self, part: Window, items: int, asked: int) -> int:
+        """Where no page held more than these items so far, one of a wider range may: then pages are not cut
+        to so few. How many pages were asked for.
+        """
+        tried = 0
+        for wider in _WIDER if self._dialect.membership == "date" else ():
+            await self._page(part, asked + tried, wider=wider)
+            tried += 1
+            if self._served.whole_page > items:
+                break
+        return tried
 
     async def _alone(self, part: Window, row: Row, asked: int) -> tuple[int, bool]:
         """Whether a record is all there is: where nothing is before it and nothing behind it, and where it
