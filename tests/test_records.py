@@ -112,7 +112,7 @@ def test_as_much_may_wait_in_memory_as_is_under_way_within_bounds() -> None:
     """Small pages make a small process, and no number of tasks a process of any size."""
     mib = 1 << 20
     found = [Held.beside(tasks, page_size).limit_bytes for tasks, page_size in _UNDER_WAY]
-    assert found == [16 * mib, 16 * mib, 6 * 1000 * 4096, 14 * 1000 * 4096, 64 * mib]
+    assert found == [16 * mib, 16 * mib, 6 * 1000 * 4096, 48 * mib, 48 * mib]
 
 
 def test_a_batch_that_has_to_wait_can_be_moved_to_disk_and_is_the_same(tmp_path: Path) -> None:

@@ -26,6 +26,11 @@ RECENT: Final = 64
 """So many rows, or those of a page where they are more, are remembered to find the overlap in."""
 
 
+def remembered(rows: list[Row]) -> list[Row]:
+    """Of rows what finds them again: without their bytes, each of which may keep a whole page in memory."""
+    return [(time, key, version, b"") for time, key, version, _ in rows]
+
+
 def overlap_of(rows: list[Row]) -> tuple[int, bool]:
     """How many of these rows, which follow each other, at least one; and whether they begin with one that
     holds them. It is none where all are of one instant: then nothing shows what is in front of them.

@@ -193,6 +193,7 @@ class Pages:
             verdict, fresh = walk.take(page)
             if fresh or page.rejects:
                 await turn.add(fresh, page.rejects)
+            del page, fresh  # else they would stay in memory beside the next page
             if verdict is not Verdict.MORE:
                 return verdict, asked
             if self._served.offset_ignored:

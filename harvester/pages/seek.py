@@ -25,7 +25,7 @@ from typing import Final
 from harvester.dialects import Ask, Key, Page, Row
 from harvester.pages.doubt import MOST_DOUBTS, Doubt
 from harvester.pages.order import FAR_ROWS, ascends, is_surprising
-from harvester.pages.overlap import RECENT, begins_with, overlap_of
+from harvester.pages.overlap import RECENT, begins_with, overlap_of, remembered
 from harvester.pages.served import Served
 from harvester.pages.steps import Look, Step
 from harvester.pages.versions import Versions
@@ -351,7 +351,7 @@ class Seek:
         self._before = [row[1] for row in rows]
         self._listed.update(self._before)
         self._last = first + items - 1
-        self._recent = [*self._recent, *fresh][-max(RECENT, len(fresh)) :]
+        self._recent = [*self._recent, *remembered(fresh)][-max(RECENT, len(fresh)) :]
         wanted, is_held = overlap_of(self._recent)
         self._overlap, self._is_strict = [row[1] for row in self._recent[-wanted:]], not is_held
         # A single record would come again. And where no page so short was cut, this may well be the end.

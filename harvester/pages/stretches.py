@@ -113,6 +113,7 @@ class Stretches:
                 if still > MOST_STILL:
                     raise Unsorted
                 asked += await self._take(seeking, page, turn, on_page)
+                del page  # else it would stay in memory beside the next one
             except Split as split:
                 asked += split.asked
                 if seeking.is_by_offset:

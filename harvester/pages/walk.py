@@ -20,7 +20,7 @@ from math import lgamma, log
 from typing import Any, Final
 
 from harvester.dialects import Ask, Key, Page, Row
-from harvester.pages.overlap import RECENT, end_of_overlap, overlap_of
+from harvester.pages.overlap import RECENT, end_of_overlap, overlap_of, remembered
 from harvester.pages.served import Served
 from harvester.windows import Window
 
@@ -305,7 +305,7 @@ class Walk:
             self._judge_order(in_a_row)
         if items == 1 == len(keys):
             self._alone.extend(map(hash, keys))
-        self._last = page.rows[-1] if page.rows else None
+        self._last = remembered(page.rows[-1:])[0] if page.rows else None
         if new == 0 or (len(keys) == 1 < items and not page.rejects):
             self._step_over(page, items)
         elif len(keys) == 1 and page.rejects:
@@ -365,7 +365,7 @@ class Walk:
         """Where one row is too little, and more do not take up too much of the page, of so many rows from
         that offset on: with copies between them they may be all of it, and it would come again."""
         known = set(self._before)
-        for row in fresh:  # a copy at the end of an answer is not the last one of its rows
+        for row in remembered(fresh):  # a copy at the end of an answer is not the last one of its rows
             if row[1] not in known:
                 known.add(row[1])
                 self._recent.append(row)

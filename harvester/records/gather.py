@@ -31,8 +31,8 @@ from harvester.windows import Window
 HELD_BYTES: Final = 32 << 20
 """Raw bytes of records that wait for their turn, over all windows: 11 pages of 3 MB."""
 _LEAST_HELD_BYTES: Final = 16 << 20
-_MOST_HELD_BYTES: Final = 64 << 20
-"""A third of the 200 MiB that a run may take, since 16 answers under way need 48 MB besides."""
+_MOST_HELD_BYTES: Final = 48 << 20
+"""A quarter of the 200 MiB that a run may take, since 16 answers under way need 48 MB besides."""
 USUAL_RECORD_BYTES: Final = 4096
 RUN_BYTES: Final = 1 << 20
 """Least size of a run on disk: smaller ones would make many files, and what every window may keep in memory
