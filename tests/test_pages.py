@@ -314,6 +314,15 @@ def test_a_page_of_nothing_is_the_end_of_an_empty_window() -> None:
     assert walk.take(Page(rows=[], rejects=[])) == (Verdict.END, [])
 
 
+def test_a_walk_keeps_nothing_of_a_page_that_it_handed_on() -> None:
+    walk = Walk(HOUR, widen=timedelta(seconds=1), served=Served(limit=5, whole_page=5))
+    body = bytearray(b"{}")
+    verdict, fresh = walk.take(Page(rows=[(*one[:3], memoryview(body)) for one in evenly(5)]))
+    assert (verdict, len(fresh)) == (Verdict.MORE, 5)
+    del fresh
+    body.clear()  # BufferError where a view of it is left
+
+
 def inside_of_truth(batch: Batch, rows: list[Row]) -> None:
     assert list(batch.rows) == sorted(set(rows), key=lambda r: (r[0], r[1]))
 
