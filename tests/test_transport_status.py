@@ -155,6 +155,7 @@ def test_retry_after_says_nothing_about_an_answer_or_a_redirect(status: int) -> 
         ({"x_ratelimit_reset": f"{EPOCH - 5:.0f}"}, None),
         ({"x_ratelimit_remaining": "0", "x_ratelimit_reset": "0"}, None),
         ({"x_ratelimit_reset": "12"}, 12),
+        ({"x_ratelimit_reset": "12\x1d"}, 12),  # white to `strip`, not to `float`
         ({"x_ratelimit_remaining": "7", "x_ratelimit_reset": "30"}, None),
         ({"x_ratelimit_remaining": "0", "x_ratelimit_reset": "later"}, None),
         ({"ratelimit_remaining": "0", "ratelimit_reset": "4"}, 4),

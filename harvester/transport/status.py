@@ -111,7 +111,7 @@ def _reset_s(headers: Mapping[str, str], now: datetime) -> float | None:
             continue
         if remaining is not None and remaining.strip() not in ("0", ""):
             continue  # something is left of this quota: it was another that ran out
-        value = float(reset)
+        value = float(reset.strip())
         if value >= _EPOCH_MS_FROM:
             value /= 1000
         if value >= _EPOCH_FROM:
