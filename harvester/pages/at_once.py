@@ -18,6 +18,7 @@ from typing import Final
 
 from harvester.dialects import Ask, Dialect, Key, Page, Row
 from harvester.pages.asking import Asking, Turn
+from harvester.pages.offsets import WIDER
 from harvester.pages.served import Served
 from harvester.windows import Window
 
@@ -25,8 +26,6 @@ TRIALS: Final = 12
 """Of a server that cuts its pages to one of two sizes, by chance, one in 4096 cuts all of these to the same.
 """
 _CUT: Final = timedelta(seconds=1)
-_WIDER: Final = (timedelta(hours=1), timedelta(days=1), timedelta(days=30))
-"""By how much where a larger page is looked for."""
 _STEPS: Final = (timedelta(milliseconds=1), timedelta(seconds=1), timedelta(minutes=1))
 """By how much a range is made wider: the first that is another range in the source's own words."""
 
@@ -81,7 +80,7 @@ class AtOnce:
         to so few. How many pages were asked for.
         """
         tried = 0
-        for wider in _WIDER if self._dialect.membership == "date" else ():
+        for wider in WIDER if self._dialect.membership == "date" else ():
             await self._page(part, asked + tried, wider=wider)
             tried += 1
             if self._served.whole_page > items:

@@ -3,7 +3,9 @@
 That a page comes again for another offset does not show it: a record may stand in the source many times,
 rows may come in front of a page as fast as it moves on, and ties may change places. What no server that
 counts can do is to bring one of the first records from a place that is far behind all of them. So that is
-asked for before anything is concluded, and nothing is where an offset has led on before (`offset_works`).
+asked for before anything is concluded. Where an offset has led on before (`offset_works`) that is not enough,
+for a server may bring its last rows for whatever lies behind them: then one record has to come for each of
+several offsets where others stood a moment ago.
 """
 
 from collections.abc import Callable
@@ -21,8 +23,8 @@ FAR_BEHIND: Final = (1 << 20, 1 << 10, 1 << 5)
 """Tried in turn, where those before are refused; the least is twice as many rows as one record may have."""
 ROUNDS: Final = 3
 """Of four requests; a server may ignore offsets now and then."""
-_WIDER: Final = (timedelta(0), timedelta(hours=1), timedelta(days=1), timedelta(days=30))
-"""By how much the range is made wider on both sides, until two records stand in it."""
+WIDER: Final = (timedelta(hours=1), timedelta(days=1), timedelta(days=30))
+"""By how much a range is made wider on both sides, until enough records stand in it."""
 
 
 async def try_out(
@@ -68,7 +70,7 @@ async def _try_all(
     """How many pages were asked for, and whether the first record of a page came from every offset."""
     asked = 0
     try:
-        for wider in _WIDER:
+        for wider in (timedelta(0), *WIDER):
             asked += 1
             first = await asking.page(_wider(at(0), wider), part, before + asked)
             keys = [row[1] for row in first.rows]

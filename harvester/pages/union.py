@@ -28,8 +28,6 @@ _STALE: Final = 2
 """So many walks in a row that bring nothing new and prove nothing: it is no use to go on."""
 _CANDIDATES: Final = 2
 """So often all that stood at a time had come, and some of it did not come again: rows leave."""
-
-
 _CUTS: Final = 3
 """After so many walks it is known how small the pieces are into which they are cut."""
 
