@@ -94,6 +94,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         if self.server.wait_s:
             time.sleep(self.server.wait_s)
+        self.server.may_answer.wait(60)
         if self.server.mode in ANSWERS:
             self.wfile.write(ANSWERS[self.server.mode](word))
             return
@@ -121,6 +122,9 @@ class Server(ThreadingHTTPServer):
         self.record: Callable[[bytes, str], bytes] = _as_it_is
         """What becomes of a good page's records."""
         self.wait_s = 0.0
+        self.may_answer = threading.Event()
+        """Cleared, requests wait for it."""
+        self.may_answer.set()
         self.sent: list[str] = []
 
     @property

@@ -402,13 +402,13 @@ def test_a_token_in_a_setting_is_refused_before_it_is_written_down(
 def test_the_system_shows_no_secret_of_a_run_and_signals_leave_none(server: Server) -> None:
     """In the words of the process and of its children, while it runs; drained or killed, in what it leaves
     behind. The environment of a process is shown to its own user, so a token file is the quieter way."""
-    server.wait_s = 0.1
     token_file = Path("../token")
     token_file.write_text(TOKEN)
     environ = {name: value for name, value in os.environ.items() if name != "HARVESTER_TOKEN"}
     words = ["run", "job.toml", "-vv", "--set", f"source.token_file={token_file}"]
     for number in (signal.SIGKILL, signal.SIGTERM):
         server.sent.clear()
+        server.may_answer.clear()
         with subprocess.Popen(
             [sys.executable, "-X", "dev", "-m", "harvester", *words],
             env=environ,
@@ -424,6 +424,7 @@ def test_the_system_shows_no_secret_of_a_run_and_signals_leave_none(server: Serv
             shown += [(task / "comm").read_text() for task in (proc / "task").iterdir()]
             children = [(task / "children").read_text() for task in (proc / "task").iterdir()]
             process.send_signal(number)
+            server.may_answer.set()
             out, err = process.communicate()
             end.cancel()
         assert server.sent
