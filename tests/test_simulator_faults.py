@@ -402,6 +402,20 @@ def test_a_row_that_stands_in_a_page_twice_is_deleted_once() -> None:
         assert not seen & set(ask(simulator, Limit=500).ids)
 
 
+@pytest.mark.parametrize("older_first", [True, False])
+@pytest.mark.parametrize("fault", ["delete", "rewrite", "insert"])
+def test_a_row_of_which_an_older_version_comes_as_well_moves_with_it(fault: str, older_first: bool) -> None:
+    versions = {"versions": 1.0, "older_first": older_first}
+    faults: tuple[dict[str, Any], ...] = (versions, {fault: 500, "after": 1})
+    with running(Settings(records=100, faults=faults)) as simulator:
+        seen = set(ask(simulator, Limit=500).ids)
+        assert ask(simulator, Limit=500, Offset=500).status == 200
+        left = set(ask(simulator, Limit=500).ids)
+        simulator.set_faults([])
+        assert left == set(ask(simulator, Limit=500).ids)
+        assert not seen & left if fault == "delete" else seen <= left
+
+
 def query_of(simulator: Simulator, asked: dict[str, Any]) -> Any:
     from harvester.testing.query import parse
 

@@ -32,6 +32,8 @@ class Rows:
         self._seed = seed
         self._selections = Selections()
         self._older: dict[tuple[int, int], int] = {}
+        self._newer: dict[tuple[int, int], int] = {}
+        """Both by the table and the row: an older version's row, and the other way round."""
 
     def selected(
         self, table: Table, query: Query, ends: str, struck: Mapping[str, Fault], number: int = 0
@@ -68,8 +70,11 @@ class Rows:
     ) -> None:
         """Deletes, rewrites and inserts as struck, among the rows before `offset` (at 0: the first one), or
         anywhere. `at_ms` is when.
+
+        An older version is no row of its own: what befalls it befalls its record.
         """
-        region = list(dict.fromkeys(rows[: max(offset, 1)]))  # a row may stand there twice
+        before = [self._newer.get((id(table), row), row) for row in rows[: max(offset, 1)]]
+        region = list(dict.fromkeys(before))  # a record may stand there twice
         for name in MOVING:
             if name not in struck:
                 continue
@@ -140,6 +145,7 @@ class Rows:
             raw = bytes(table.row(row))
             written = time_of(raw, table.fields.version) or 0
             known = self._older[(id(table), row)] = table.hide(written_at(raw, written - 3_600_000))
+            self._newer[(id(table), known)] = row
         return known
 
     def _doubled(self, table: Table, rows: "array[int]", fault: Fault) -> "array[int]":
