@@ -308,6 +308,36 @@ def test_no_wrong_usage_tells_a_secret(name: str, capfd: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        ["--fault", TOKEN],
+        ["--fault", f"{TOKEN}=1"],
+        ["--fault", f"status={TOKEN}"],
+        ["--fault", f"body={TOKEN}"],
+        ["--fault", f"status=503,share={TOKEN}"],
+        ["--fault", f"status=503,{TOKEN}=1"],
+        ["--fault", f"status=503,start={TOKEN}"],
+        ["--faults", TOKEN],
+        ["--rhythm", TOKEN],
+        ["--start", TOKEN],
+        [TOKEN],
+    ],
+)
+def test_no_wrong_usage_of_the_simulator_tells_a_secret(
+    words: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    code, said = called("simulate", *words, capfd=capfd)
+    assert code == 2
+    assert "harvester: error: simulate: " in said
+    assert "***" in said
+
+
+def test_the_simulator_repeats_a_word_that_is_no_secret(capfd: pytest.CaptureFixture[str]) -> None:
+    code, said = called("simulate", "--fault", "page_capp=5", capfd=capfd)
+    assert (code, "page_capp" in said, "did you mean page_cap?" in said) == (2, True, True)
+
+
+@pytest.mark.parametrize(
     "line",
     [
         f'token = "{TOKEN}"',

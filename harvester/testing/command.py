@@ -8,13 +8,14 @@ import argparse
 import asyncio
 import contextlib
 import signal
-import sys
 import tomllib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 import orjson
+
+from harvester.errors import ConfigError
 
 from .faults import KINDS, RULES, parse_argument, parse_faults
 from .rhythm import RHYTHMS
@@ -99,7 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit code 0 after SIGTERM or SIGINT, 2 for settings that cannot be."""
+    """Exit code 0 after SIGTERM or SIGINT; ConfigError for settings that cannot be."""
     if args.list_faults:
         print(describe_faults())
         return 0
@@ -130,8 +131,7 @@ def run(args: argparse.Namespace) -> int:
         parse_faults(settings.faults)
         serve(settings)
     except (ValueError, OSError) as error:
-        print(f"simulate: {error}", file=sys.stderr)
-        return 2
+        raise ConfigError(f"simulate: {error}") from None
     return 0
 
 
