@@ -32,6 +32,7 @@ from harvester.ledger import (
     home_of,
 )
 from harvester.output import Manifest, ManifestShard, Standing, kept_lines, read_told
+from harvester.output.agreement import AWAY_WITH_IT, OF_ANOTHER, is_of_another
 from harvester.output.manifest import NOT_ASKED, ManifestGap, calendar_of, iso, span_of
 from harvester.output.picture import picture
 from harvester.output.soundness import files_of_partitions, has_traces, last_resort
@@ -91,6 +92,7 @@ def rebuild(
     disk.make_folder(_OWN)
     with Lock(home_of(out)):
         check_files(home_of(out))
+        _refuse_a_manifest_of_another(disk, manifest)
         if not force:
             _refuse_to_replace_a_good_one(out)
         verdict = verify(out, by_ledger=False, progress=progress)
@@ -137,9 +139,7 @@ def _has_a_good_one(out: Path) -> bool:
 
 def _way_out(out: Path) -> str:
     """Where the manifest cannot be right, although nothing shows that it was changed."""
-    if _has_a_good_one(out):
-        return f"move {naming.MANIFEST} away, and run the job again to write it anew from the ledger"
-    return last_resort(out)
+    return AWAY_WITH_IT if _has_a_good_one(out) else last_resort(out)
 
 
 def _refuse_to_replace_a_good_one(out: Path) -> None:
@@ -149,6 +149,25 @@ def _refuse_to_replace_a_good_one(out: Path) -> None:
             f"{path}: a ledger stands here that can be read; nothing was changed. If it is not the right "
             "one, --force puts it aside and makes another"
         )
+
+
+def _refuse_a_manifest_of_another(disk: Disk, manifest: Manifest) -> None:
+    """A ledger made of it would be that of another output as well."""
+    out = disk.root
+    try:
+        if not _is_of_another(manifest, disk):
+            return
+    except (KeyError, TypeError, ValueError):
+        return  # verify says what cannot be understood
+    raise VerificationFailed(f"{out / naming.MANIFEST}: {OF_ANOTHER}; nothing was changed: {_way_out(out)}")
+
+
+def _is_of_another(manifest: Manifest, disk: Disk) -> bool:
+    paths = files_of_partitions(disk.root)
+    if not _has_a_good_one(disk.root):
+        return is_of_another(manifest, None, disk, paths)
+    with Ledger(home_of(disk.root), read_only=True) as ledger:
+        return is_of_another(manifest, ledger, disk, paths)
 
 
 def _judge(out: Path, differences: list[Difference], *, repair: bool, force: bool) -> list[str]:

@@ -5,6 +5,7 @@ what is named, and that the way out leads to the output of an undisturbed run.
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from harvester.errors import ConfigError, VerificationFailed
 from harvester.ledger import home_of
 from harvester.rebuild import rebuild
 from harvester.verify import verify
-from tests.harvesting import World, digests, hours, live, manifest, untouched
+from tests.harvesting import DAY, SPAN, START, World, digests, hours, live, manifest, untouched
 from tests.test_rebuild import lose_ledger
 from tests.test_repair import SMALL, repair, shards_of
 from tests.test_witnesses import MANIFEST, change, is_exact, named, unfinished
@@ -185,3 +186,100 @@ def test_a_folder_in_which_no_run_has_told_anything_is_no_output(tmp_path: Path)
     for ask in (verify, rebuild):
         with pytest.raises(ConfigError):
             ask(tmp_path)
+
+
+# --- the manifest of another output
+
+
+ANOTHER: dict[str, dict[str, Any]] = {
+    "another job": {"output": {**SMALL, "shard_bytes": 30_000}},
+    "a job of gzip": {"output": {**SMALL, "compression": "gzip"}},
+    "the same job over a part": {"output": SMALL, "span": hours(7, 30)},
+    "the same job over more": {"output": {**SMALL}, "span": hours(-24, 30)},
+}
+
+
+@pytest.mark.parametrize("other", ANOTHER.values(), ids=ANOTHER)
+@pytest.mark.parametrize("is_complete", [True, False])
+def test_a_manifest_of_another_output_blames_no_ledger_and_goes(
+    tmp_path: Path, other: dict[str, Any], is_complete: bool
+) -> None:
+    async def story(world: World) -> None:
+        out = world.out
+        await world.run(output=SMALL, out=tmp_path / "clean")
+        assert (await world.run(out=tmp_path / "another", **other)).exit_code == 0
+        await world.run(output=SMALL, span=SPAN if is_complete else hours(0, 29))
+        shutil.copy(tmp_path / "another" / MANIFEST, out)
+        asked, way_out = world.requests(), f"move {MANIFEST} away, and run the job again"
+        with untouched(out):
+            for run in (world.run(output=SMALL), repair(world)):
+                refused = await run
+                assert refused.exit_code == 7
+                assert way_out in (refused.error or "")
+                assert "rebuild-ledger" not in (refused.error or "")
+            assert way_out in named(out)[MANIFEST]
+            assert not [subject for subject, detail in named(out).items() if "rebuild" in detail]
+            for force in (False, True):
+                with pytest.raises(VerificationFailed, match=way_out):
+                    rebuild(out, force=force, repair=force)
+        (out / MANIFEST).rename(tmp_path / "aside")
+        if is_complete:
+            assert (await world.run(output=SMALL)).exit_code == 0
+            assert world.requests() == asked
+        assert (await world.run(output=SMALL)).exit_code == 0
+        assert is_exact(world)
+
+    live(tmp_path, story, records=300, start=START - DAY)
+
+
+def test_a_ledger_of_another_output_is_still_the_one_that_goes(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        await world.run(output=SMALL, out=tmp_path / "clean")
+        await world.run(output=SMALL)
+        for number, other in enumerate(ANOTHER.values()):
+            another = tmp_path / f"another-{number}"
+            assert (await world.run(out=another, **other)).exit_code == 0
+            shutil.copy(home_of(another) / "ledger.sqlite", home_of(world.out))
+            refused = await world.run(output=SMALL)
+            assert f"rebuild-ledger {world.out} --force" in (refused.error or "")
+            rebuild(world.out, force=True)
+            assert (await world.run(output=SMALL)).exit_code == 0
+            assert is_exact(world)
+
+    live(tmp_path, story, records=300, start=START - DAY)
+
+
+def test_an_older_ledger_beside_lost_files_is_not_believed(tmp_path: Path) -> None:
+    """What it has forgotten would be asked for by nobody, so the manifest is the better witness."""
+
+    async def story(world: World) -> None:
+        await world.run(output=SMALL, out=tmp_path / "clean")
+        await world.run(output=SMALL, span=hours(0, 30))
+        shutil.copytree(world.out, tmp_path / "older")
+        await world.run(output=SMALL)
+        shutil.copy(home_of(tmp_path / "older") / "ledger.sqlite", home_of(world.out))
+        for path in shards_of(world.out, "2024-01-02"):
+            path.unlink()
+        for path in shards_of(tmp_path / "older", "2024-01-02"):
+            shutil.copy(path, world.out / "dt=2024-01-02")
+        refused = await world.run(output=SMALL)
+        assert f"rebuild-ledger {world.out} --force" in (refused.error or "")
+        rebuild(world.out, force=True, repair=True)
+        assert (await world.run(output=SMALL)).exit_code == 0
+        assert digests(world.out) == digests(tmp_path / "clean")
+
+    live(tmp_path, story, records=300)
+
+
+def test_no_ledger_is_made_of_a_manifest_that_knows_none_of_the_shards(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        await world.run(output=SMALL, out=tmp_path / "clean")
+        await world.run(output=SMALL)
+        await world.run(out=tmp_path / "another", **ANOTHER["a job of gzip"])
+        shutil.copy(tmp_path / "another" / MANIFEST, world.out)
+        lose_ledger(world.out)
+        for wants_repair in (False, True):
+            with untouched(world.out), pytest.raises(VerificationFailed, match=f"move {world.out} away"):
+                rebuild(world.out, repair=wants_repair)
+
+    live(tmp_path, story, records=300)

@@ -6,18 +6,25 @@ The manifest is a picture of what the ledger was at the end of a run. Since then
 - it may have taken back what was proven, since files are damaged or a clock ran ahead. The next run asks for
   that once more;
 - nothing has made a generation less, changed one, or proven a window without a new one: a ledger that looks
-  so lost entries, is an older copy, or was changed by something else, and nothing is built on it.
+  so lost entries, is an older copy, or was changed by something else, and nothing is built on it. Unless the
+  shards know better: then the manifest is that of another output, and the ledger is good.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from harvester import windows
+from harvester.errors import StorageError
 from harvester.ledger import Build, Ledger
 from harvester.output.manifest import Manifest, ManifestShard, calendar_of, iso, span_of
 from harvester.output.picture import shards_of
 from harvester.shards import naming
+from harvester.shards.disk import Disk
 from harvester.windows import Span, merge, subtract
+
+OF_ANOTHER: Final = "is of another output: its own shards are not here, and others are"
+AWAY_WITH_IT: Final = f"move {naming.MANIFEST} away, and run the job again to write it anew from the ledger"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +52,49 @@ def disagreements(manifest: Manifest, ledger: Ledger) -> Iterator[Disagreement]:
     builds = {build.partition: build for build in ledger.published()}
     yield from _partitions(manifest, builds)
     yield from _proven(manifest, ledger, builds)
+
+
+def is_of_another(manifest: Manifest, ledger: Ledger | None, disk: Disk, paths: Iterable[str]) -> bool:
+    """Where ledger and manifest disagree, or there is no ledger: whether it is the manifest that does not
+    belong here. Shards stand at `paths` that it does not know, none stands that it alone knows, and no run
+    can have made it of what the ledger was. Where one can have, the ledger is an older copy, and the manifest
+    tells what it has forgotten. Raises what `disagreements` raises.
+    """
+    told = {(shard.path, shard.bytes, shard.sha256) for shard in manifest.shards}
+    known = {
+        (receipt.path, receipt.size_bytes, receipt.sha256)
+        for build in (ledger.published() if ledger else ())
+        for receipt in build.receipts
+    }
+    others = {*filter(naming.is_published, paths)} - {path for path, *_ in told}
+    if not _any_stands(disk, known - told) and not (told - known and others):
+        return False
+    return not _any_stands(disk, told - known) and not (ledger and _may_be_later(manifest, ledger))
+
+
+def _may_be_later(manifest: Manifest, ledger: Ledger) -> bool:
+    asked = [span_of(span) for span in manifest.spans]
+    generations = {one.partition: one.generation for one in manifest.partitions}
+    return (
+        manifest.job["settings"] == ledger.job()
+        and not any(subtract(span, asked) for span in ledger.spans())
+        and all(
+            (build.generation or 0) < generations.get(build.partition, 0)
+            or shards_of(build) == [shard for shard in manifest.shards if shard.partition == build.partition]
+            for build in ledger.published()
+        )
+    )
+
+
+def _any_stands(disk: Disk, shards: Iterable[tuple[str, int, str]]) -> bool:
+    return any(_stands(disk, *shard) for shard in sorted(shards))
+
+
+def _stands(disk: Disk, path: str, size_bytes: int, sha256: str) -> bool:
+    try:
+        return disk.size(path) == size_bytes and disk.sha256(path) == sha256
+    except StorageError:  # a link, a folder, a path that leads out of the output
+        return False
 
 
 def _partitions(manifest: Manifest, builds: dict[str, Build]) -> Iterator[Disagreement]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harvester.errors import LedgerEmpty, NoManifest, StorageError
 from harvester.ledger import LEDGER_NAME, LOCK_NAME, Ledger, home_of
-from harvester.output.agreement import disagreements
+from harvester.output.agreement import AWAY_WITH_IT, OF_ANOTHER, disagreements, is_of_another
 from harvester.output.told import Standing, read_told
 from harvester.shards import Receipt, naming
 from harvester.shards.disk import Disk
@@ -96,10 +96,15 @@ def check_ledger_is_current(out: Path) -> str | None:
     try:
         with Ledger(home_of(out), read_only=True) as ledger:
             wrong = next((one for one in disagreements(told.manifest, ledger) if one.is_wrong), None)
+            is_foreign = wrong is not None and is_of_another(
+                told.manifest, ledger, Disk(out), files_of_partitions(out)
+            )
     except LedgerEmpty:
         raise _is_to_be_rebuilt(out, "the ledger is empty, but the output has a manifest") from None
     except (KeyError, TypeError, ValueError) as error:
         return f"{out / naming.MANIFEST}: what it tells cannot be understood: {error}"
+    if is_foreign:
+        raise StorageError(f"{out / naming.MANIFEST}: {OF_ANOTHER}; nothing was changed: {AWAY_WITH_IT}")
     if wrong is not None:
         what = f"{wrong.subject}: {wrong.detail}"
         raise _is_to_be_rebuilt(

@@ -5,6 +5,7 @@ manifest            ledger that can be read                 none
 ==================  ======================================  ==========================================
 as it was written   is compared with it; files by manifest  is to be rebuilt; files by manifest
 changed, or none    writes it anew; files by ledger         nothing is proven; files by what is legible
+of another output   is good; files by ledger                is shown by the files to be none of theirs
 ==================  ======================================  ==========================================
 
 A copy that was made without `_harvest` has no ledger and lacks none.
@@ -17,11 +18,18 @@ from zoneinfo import ZoneInfo
 from harvester.errors import LedgerLost, NoManifest, OtherVersion, StorageError
 from harvester.ledger import LEDGER_NAME, Ledger, home_of, is_begun
 from harvester.output import Manifest, Standing, read_told
-from harvester.output.agreement import Disagreement, disagreements
+from harvester.output.agreement import (
+    AWAY_WITH_IT,
+    OF_ANOTHER,
+    Disagreement,
+    disagreements,
+    is_of_another,
+)
 from harvester.output.manifest import success_is_right
 from harvester.output.picture import picture
 from harvester.output.soundness import files_of_partitions, last_resort
 from harvester.shards import naming
+from harvester.shards.disk import Disk
 from harvester.verify.verdict import Verdict
 
 _AT_WORK: Final = "a run is at work here: judged by the manifest that stands, without the ledger"
@@ -144,6 +152,10 @@ class Witnesses:
                 self._picture = _picture(ledger)
                 if self._told is not None and not self._unusable:
                     found = list(disagreements(self._told, ledger))
+                    if any(one.is_wrong for one in found) and is_of_another(
+                        self._told, ledger, Disk(self._out), files_of_partitions(self._out)
+                    ):
+                        self._unusable, self._way_out, found = OF_ANOTHER, f"; {AWAY_WITH_IT}", []
         except LedgerLost as error:
             return error.what
         except (KeyError, TypeError, ValueError) as error:

@@ -3,7 +3,7 @@ did, or returns None where there was nothing to change.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -19,11 +19,12 @@ Damage = Callable[["Output"], str | None]
 
 
 class Output:
-    """One output, with an older copy of its ledger and its manifest."""
+    """One output, with an older copy of its ledger and its manifest, and other outputs."""
 
-    def __init__(self, out: Path, older: Path, rng: random.Random) -> None:
+    def __init__(self, out: Path, older: Path, others: Sequence[Path], rng: random.Random) -> None:
         self.out = out
         self.older = older
+        self.others = others
         self.rng = rng
 
     def flip(self, path: Path) -> str | None:
@@ -53,6 +54,11 @@ class Output:
         for log in home_of(self.out).glob("ledger.sqlite-*") if name == LEDGER else ():
             log.unlink()
         return f"an older {name}"
+
+    def exchange(self, name: str) -> str:
+        other = self.rng.choice(self.others)
+        (self.out / name).write_bytes((other / name).read_bytes())
+        return f"the {name} of {other.name}"
 
     def shard(self) -> Path:
         shards = sorted(self.out.glob("dt=*/part-*")) or [self.out / "none"]
@@ -134,6 +140,8 @@ OF_MANIFEST: Final[dict[str, Damage]] = {
     "manifest lost": lambda output: output.remove(output.out / MANIFEST),
     "manifest aged": lambda output: output.age(MANIFEST),
 }
+ANOTHER: Final = "manifest of another output"
+_OF_OTHERS: Final[dict[str, Damage]] = {ANOTHER: lambda output: output.exchange(MANIFEST)}
 _RETOLD: Final = [name for name in OF_MANIFEST if "flipped" in name or "changed" in name or "key" in name]
 OF_LEDGER: Final[dict[str, Damage]] = {
     "ledger there": lambda output: "the ledger stays",
@@ -171,5 +179,10 @@ def pair(rng: random.Random) -> tuple[str, str]:
     return rng.choice([*OF_FILES]), rng.choice([*OF_LEDGER, *OF_FILES])
 
 
+def pair_of_another(rng: random.Random) -> tuple[str, str]:
+    """The manifest of another output, and what may have happened as well."""
+    return ANOTHER, rng.choice([*OF_LEDGER, *OF_FILES])
+
+
 def do(name: str, output: Output) -> str | None:
-    return {**OF_MANIFEST, **OF_LEDGER, **OF_FILES}[name](output)
+    return {**_OF_OTHERS, **OF_MANIFEST, **OF_LEDGER, **OF_FILES}[name](output)

@@ -21,7 +21,7 @@ from harvester.scheduler import Harvest
 from harvester.testing import Settings, Simulator
 from harvester.windows import Span
 from tests.damages.advice import follow
-from tests.damages.damages import Output, do, pair
+from tests.damages.damages import Output, do, pair, pair_of_another
 from tests.harvesting import DAY, SPAN, START, TOKEN_ENV, HastyClock, digests, hours, manifest, settings
 from tests.test_harvest import POISON
 
@@ -35,6 +35,13 @@ BASES: Final[dict[str, tuple[Span, Span, bool]]] = {
     "parts of days with a gap": (hours(5, 20), hours(3, 40), True),
     "parts of days": (hours(5, 20), hours(3, 40), False),
 }
+OTHERS: Final[dict[str, tuple[Span, dict[str, Any]]]] = {
+    "another job": (SPAN, {"shard_bytes": 20_000}),
+    "the same job over another span": (hours(7, 11), OUTPUT),
+    "a job of gzip": (hours(0, 40), {**OUTPUT, "compression": "gzip"}),
+}
+OF_ANOTHER_EVERY: Final = 5
+"""Each fifth seed is played once more, with the manifest of another output; no multiple of the bases."""
 
 
 class Sweep:
@@ -45,6 +52,9 @@ class Sweep:
         self._wanted: dict[str, dict[str, str]] = {}
         for name, (before, span, has_outage) in BASES.items():
             self._prepare(name, before, span, has_outage=has_outage)
+        self._others = [folder / "bases" / name for name in OTHERS]
+        for name, (span, output) in OTHERS.items():
+            assert self._run(folder / "bases" / name, span, output).exit_code == 0
 
     def _prepare(self, name: str, before: Span, span: Span, *, has_outage: bool) -> None:
         base = self._folder / "bases" / name
@@ -58,17 +68,19 @@ class Sweep:
         for out in ("clean", "older", "out"):
             assert contradiction(read_manifest(base / out)) is None
 
-    def _run(self, out: Path, span: Span, *, repair: bool = False) -> Outcome:
+    def _run(
+        self, out: Path, span: Span, output: dict[str, Any] = OUTPUT, *, repair: bool = False
+    ) -> Outcome:
         job = settings(
             out,
             self._simulator.url,
             span=span,
-            output=OUTPUT,
+            output=output,
             transport={"max_attempts": 2, "concurrency": 2},
         )
         return anyio.run(Harvest(job, clock=HastyClock(), repair=repair).run)
 
-    def play(self, seed: int) -> tuple[str, list[str], list[str]]:
+    def play(self, seed: int, *, of_another: bool = False) -> tuple[str, list[str], list[str]]:
         """The way it ended, what was wrong with that, and what was played."""
         rng = random.Random(seed)
         name = list(BASES)[seed % len(BASES)]
@@ -78,8 +90,9 @@ class Sweep:
         for path in STRANGERS:
             (out / path).parent.mkdir(exist_ok=True)
             (out / path).write_text("mine")
-        output = Output(out, base / "older", rng)
-        played = [name, *filter(None, (do(damage, output) for damage in pair(rng)))]
+        output = Output(out, base / "older", self._others, rng)
+        drawn = pair_of_another(rng) if of_another else pair(rng)
+        played = [name, *filter(None, (do(damage, output) for damage in drawn))]
         before = _tree(out)
         wrong: list[str] = []
 
@@ -111,12 +124,14 @@ class Sweep:
 
     def sweep(self, seeds: range) -> dict[str, Any]:
         ends: Counter[str] = Counter()
-        wrong: dict[int, Any] = {}
-        for seed in seeds:
-            end, found, played = self.play(seed)
+        wrong: dict[str, Any] = {}
+        plays = [(seed, False) for seed in seeds]
+        plays += [(seed, True) for seed in seeds if seed % OF_ANOTHER_EVERY == 0]
+        for seed, of_another in plays:
+            end, found, played = self.play(seed, of_another=of_another)
             ends[end] += 1
             if found:
-                wrong[seed] = {"wrong": found, "played": played}
+                wrong[f"{seed} of another" if of_another else f"{seed}"] = {"wrong": found, "played": played}
         return {"seeds": len(seeds), "ends": dict(ends), "number wrong": len(wrong), "wrong": wrong}
 
 
