@@ -107,6 +107,53 @@ def test_a_copy_at_rest_asks_nothing_and_grows_by_itself(tmp_path: Path) -> None
     live(tmp_path, story, records=300)
 
 
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_a_copy_by_hard_links_keeps_what_it_had_and_grows_by_itself(tmp_path: Path, is_killed: bool) -> None:
+    """Also where a killed run has left a log beside the ledger."""
+
+    async def story(world: World) -> None:
+        await world.run(out=tmp_path / "clean", output=SMALL)
+        await world.run(output=SMALL, span=hours(0, 30))
+        if is_killed:
+            await kill_in_the_middle(world)
+        copy = tmp_path / "copy"
+        await anyio.run_process(["cp", "-al", str(world.out), str(copy)])
+        before, then = tree(copy), read_status(copy)
+        assert ("_harvest/ledger.sqlite-wal" in before) == is_killed
+        assert (await world.run(output=SMALL)).exit_code == 0
+        assert (tree(copy), read_status(copy)) == (before, then)
+        assert (await world.run(out=copy, output=SMALL)).exit_code == 0
+        for out in (world.out, copy):
+            assert digests(out) == digests(tmp_path / "clean")
+            assert verify(out).is_good
+
+    live(tmp_path, story, records=300)
+
+
+async def kill_in_the_middle(world: World) -> None:
+    """What a run leaves that is killed when its third shard is sealed takes the place of the output."""
+    left, seen = world.out.with_name("left"), 0
+
+    def look(event: events.Event) -> None:
+        nonlocal seen
+        seen += isinstance(event, events.ShardSealed)
+        if seen == 3 and not left.exists():
+            shutil.copytree(world.out, left)
+
+    await Harvest(world.job(output=SMALL), emit=look, clock=HastyClock()).run()
+    shutil.rmtree(world.out)
+    left.rename(world.out)
+
+
+def tree(out: Path) -> dict[str, bytes]:
+    """Without the memory that readers of a log share, which says nothing."""
+    return {
+        str(path.relative_to(out)): path.read_bytes()
+        for path in out.rglob("*")
+        if path.is_file() and not path.name.endswith("-shm")
+    }
+
+
 @pytest.mark.parametrize(
     ("after", "nth", "order"),
     [

@@ -2,7 +2,7 @@
 
 from harvester.ledger.database import Ledger
 from harvester.ledger.file import NAME as LEDGER_NAME
-from harvester.ledger.file import check_files, home_of, is_begun
+from harvester.ledger.file import check_files, home_of, is_begun, keep_to_oneself
 from harvester.ledger.lock import NAME as LOCK_NAME
 from harvester.ledger.lock import Lock, is_held
 from harvester.ledger.proven import NOT_OVER, NOT_PUBLISHED
@@ -31,6 +31,7 @@ __all__ = [
     "home_of",
     "is_begun",
     "is_held",
+    "keep_to_oneself",
     "read_status",
     "to_us",
 ]

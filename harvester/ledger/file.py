@@ -49,6 +49,15 @@ def check_files(home: Path) -> None:
             )
 
 
+def keep_to_oneself(home: Path) -> None:
+    """For who holds the lock: a copy of the output that was made by hard links (`cp -al`) has this very
+    ledger, and what is written to one would be in both. No other file of an output is written to again.
+    """
+    disk = Disk(home.parent)
+    for end in ("", "-wal", "-shm"):
+        disk.separate(f"{home.name}/{NAME}{end}")
+
+
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
     try:

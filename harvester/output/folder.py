@@ -16,7 +16,7 @@ from anyio import to_thread
 from harvester.dialects import Dialect, reading_of
 from harvester.errors import ConfigError, StorageError
 from harvester.events import Emit, FileDamaged, FileForeign, ManifestChanged, PartitionPublished
-from harvester.ledger import Ledger, Lock, Settled, home_of
+from harvester.ledger import Ledger, Lock, Settled, home_of, keep_to_oneself
 from harvester.output import manifest, soundness
 from harvester.output.assembly import Assembly
 from harvester.output.picture import picture
@@ -80,6 +80,7 @@ class Output:
             self._disk.make_folder("")
             self._disk.make_folder(home)
             stack.enter_context(Lock(home_of(root)))
+            keep_to_oneself(home_of(root))
             if self._disk.path(naming.MANIFEST).exists():
                 changed = soundness.check_ledger_is_current(root)
                 if changed is not None:

@@ -228,12 +228,30 @@ class Disk:
                 self.write(file, block, target)
             self.close_durably(file, target)
 
+    def separate(self, relative: str) -> None:
+        """Gives a file that has further names a copy of its own under this one; they keep the file. Does
+        nothing where there is no such file, or it has no other name.
+        """
+        with self._explained("copy", relative):
+            try:
+                with self._beside(relative) as (folder, name):
+                    found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            except FileNotFoundError:
+                return
+        if found.st_nlink < 2 or not stat.S_ISREG(found.st_mode):
+            return
+        self._copy(relative, naming.spare(relative))
+        self._rename_spare(relative)
+
     def replace(self, relative: str, content: bytes) -> None:
         """Writes a whole small file: readers see the old one or the new one, and after a power loss too."""
         spare = naming.spare(relative)
         with self.create(spare) as file:
             self.write(file, content, spare)
             self.close_durably(file, spare)
+        self._rename_spare(relative)
+
+    def _rename_spare(self, relative: str) -> None:
         with self._explained("replace", relative), self._beside(relative) as (folder, name):
             syscalls.rename(naming.spare(name), name, folder=folder)
         self.sync_folder(relative.rpartition("/")[0])
