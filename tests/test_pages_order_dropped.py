@@ -72,3 +72,16 @@ def test_an_instant_far_away_that_fills_a_page_is_not_reached_second_by_second()
     server.rows += server.rows[2:5]
     anyio.run(partial(story, 0, True, server, order_kept=True))
     assert server.calls < 120
+
+
+def test_neither_is_one_that_stands_behind_the_end_of_the_lot() -> None:
+    """What a request reached over the end for fills the page, and shows no order either."""
+    for seed in range(4):  # how far a request may reach over the end is drawn
+        server = server_of(seed)
+        server.cap, server.order, server.limit = "none", "kept", 10
+        server.opposite = server.dropped = 0.0
+        at = LOT.end + timedelta(minutes=15)
+        server.rows = [record(server.rng, at) for _ in range(10)]
+        server.rows += [record(server.rng, at + timedelta(milliseconds=1)) for _ in range(3)]
+        anyio.run(partial(story, seed, True, server, order_kept=True))
+        assert server.calls < 40

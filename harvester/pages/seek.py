@@ -117,8 +117,7 @@ class Seek:
             self._far = replace(self._asked, start=start, end=min(self._horizon, self.end + FAR), limit=limit)
             return self._far
         if self._look is not Look.BY_TIME:
-            is_behind = self._look is Look.BEHIND
-            offset = self._last + 1 - (0 if is_behind else len(self._overlap))
+            offset = self._last + 1 - (0 if self._look is Look.BEHIND else len(self._overlap))
             return replace(self._asked, limit=self._served.limit, offset=offset)
         self._asked = Ask(
             start=self.position - self._widen,
@@ -331,10 +330,11 @@ class Seek:
             served = self._served
             if self._is_alone and (served.offset_ignored or (is_refused and not served.offset_works)):
                 return self._prove()
-            before = self._alone_at - 2 * self._widen
+            before = min(self._alone_at - 2 * self._widen, self.end)
             if before > self.position != self._looked_before:
-                self._looked_before = self.position
-                self.until = before
+                self._looked_before, self.until = self.position, before
+                if before == self.end:
+                    self._beyond = self._widen  # else it would come again
                 return Step.MORE
         if self._doubt.is_any:
             return Step.MORE  # what was doubted comes again, and then there is less to walk
