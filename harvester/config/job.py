@@ -155,7 +155,7 @@ def _transport(config: Config) -> TransportSettings:
 
 def _output(config: Config) -> OutputSettings:
     output = config.output
-    folder = Path(output.url).expanduser()
+    folder = config.expanded("output.url", output.url)
     try:
         why = _no_folder(folder)
     except OSError as error:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
-from harvester.config.kinds import Wrong
+from harvester.config.kinds import Wrong, quoted
 from harvester.config.layers import (
     Layer,
     Origin,
@@ -55,11 +55,19 @@ class Config:
         origin = self.origins[key]
         return ConfigError(complaint(self.path if origin == _DEFAULT else origin.name, key, what, hint))
 
+    def expanded(self, key: str, path: str) -> Path:
+        """With the home folder in the place of `~`; ConfigError where none of that name is known."""
+        try:
+            return Path(path).expanduser()
+        except RuntimeError:
+            what = f"{quoted(path)}: no home folder of that name is known"
+            raise self.wrong(key, what, "write the folder out") from None
+
     def beside(self, key: str, path: str) -> Path:
         """A path written in the job file is meant beside it, else from the current folder; elsewhere the
         latter alone.
         """
-        given = Path(path).expanduser()
+        given = self.expanded(key, path)
         beside = self.path.parent / given
         try:
             return beside if self.origins[key].layer == "file" and beside.exists() else given

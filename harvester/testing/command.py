@@ -171,7 +171,7 @@ def _from_file(path: Path | None) -> tuple[Mapping[str, object], ...]:
     if path is None:
         return ()
     try:
-        entries = tomllib.loads(path.read_text())
+        entries = tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path}: {error}") from None
     unknown = sorted(set(entries) - {"fault"})
