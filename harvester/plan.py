@@ -13,6 +13,7 @@ from typing import Any, Final
 from harvester.job import Job
 from harvester.ledger import Ledger, home_of, is_begun
 from harvester.output.soundness import check_ledger_is_there
+from harvester.scheduler.planning import LOT_WINDOWS, is_read_by_time
 from harvester.windows import Resolution, Span, count_windows
 
 RECORD_BYTES: Final = 3000
@@ -22,6 +23,7 @@ SMALLEST_SHARE: Final = 0.1
 LATENCY_S: Final = (0.1, 1.0)
 RECORDS_PER_S: Final = (50_000, 10_000)
 """What one core takes in at most: from a fast network and from a slow one."""
+_HOUR_S: Final = 3600
 SPREAD: Final = (0.5, 2.0)
 """How far the span may be off from what the ledger has seen elsewhere."""
 
@@ -147,10 +149,10 @@ def _records(
         likely = known.records_per_s * missing_s
         return Range(least=round(likely * SPREAD[0]), most=round(likely * SPREAD[1]))
     assumptions.append(
-        "records: nobody knows yet, so from none to one full page a window; give --records N, "
-        "or harvest a day first"
+        "records: nobody knows yet, so from none to one full page an hour, or a window if that is shorter; "
+        "give --records N, or harvest a day first"
     )
-    return Range(least=0, most=to_ask * job.page_size)
+    return Range(least=0, most=max(to_ask, ceil(missing_s / _HOUR_S)) * job.page_size)
 
 
 def _requests(job: Job, records: Range, to_ask: int, assumptions: list[str]) -> Range:
@@ -166,11 +168,13 @@ def _requests(job: Job, records: Range, to_ask: int, assumptions: list[str]) -> 
         least = max(min(1, to_ask), ceil(records.least / job.page_size))
         return Range(least=least, most=ceil(1.25 * records.most / job.page_size) + to_ask)
     new_per_page = max(1, job.page_size - 1)
+    together = LOT_WINDOWS if is_read_by_time(job.dialect, job.page_size) else 1
+    few = "one a window" if together == 1 else f"one for {together} windows as long as nothing is in them"
     assumptions.append(
-        f"requests: at least one a window and one per {new_per_page:,} records; at most one more a window, "
-        "to prove its end; no retries"
+        f"requests: at least {few}, and one per {new_per_page:,} records; "
+        "at most one more a window, to prove its end; no retries"
     )
-    least = max(to_ask, ceil(records.least / new_per_page))
+    least = max(ceil(to_ask / together), ceil(records.least / new_per_page))
     return Range(least=least, most=2 * to_ask + records.most // new_per_page if to_ask else 0)
 
 

@@ -26,6 +26,7 @@ from harvester.errors import ConfigError
 from harvester.job import Outcome
 from harvester.scheduler import Harvest
 from harvester.scheduler.harvest import DRAIN_S
+from harvester.scheduler.planning import LOT_WINDOWS
 from harvester.telemetry import Counters
 from harvester.testing import Settings, Simulator, running
 
@@ -319,7 +320,7 @@ def test_plan_asks_nothing_creates_nothing_and_needs_no_token(
     assert code == 0
     assert (told["windows"], told["windows_done"], told["windows_to_ask"]) == (WINDOWS, 0, WINDOWS)
     assert told["records"] == {"least": 0, "most": WINDOWS * 100}
-    assert told["requests"]["least"] == WINDOWS
+    assert told["requests"]["least"] == WINDOWS // LOT_WINDOWS
     assert told["requests"]["most"] >= 2 * WINDOWS
     assert all(told[name]["least"] <= told[name]["most"] for name in ("requests", "bytes", "time_s"))
     assert told["assumptions"]

@@ -15,6 +15,7 @@ from typing import Final
 from anyio import to_thread
 
 from harvester import windows
+from harvester.dialects import Dialect
 from harvester.job import Job
 from harvester.ledger import Ledger
 from harvester.pages import LEAST_PROOF, Served
@@ -38,6 +39,11 @@ _ANYWHERE: Final = timedelta(days=36_500)
 def room_for_stretches(held: Held, page_size: int) -> int:
     """How many of them may wait in memory, as far as is known before the first record has come."""
     return held.limit_bytes // (STRETCH_PAGES * page_size * USUAL_RECORD_BYTES)
+
+
+def is_read_by_time(dialect: Dialect, page_size: int) -> bool:
+    """Whether windows may be read one after the other by time, where the server keeps an order."""
+    return dialect.paging != "none" and dialect.membership != "window" and page_size >= LEAST_PROOF
 
 
 def begun_part(span: Span, now: datetime) -> Span | None:
@@ -146,10 +152,7 @@ class Planner:
         )
 
     def _is_read_by_time(self) -> bool:
-        dialect = self._job.dialect
-        if dialect.paging == "none" or dialect.membership == "window" or self._served.limit < LEAST_PROOF:
-            return False
-        return self._served.order_kept is not False
+        return is_read_by_time(self._job.dialect, self._served.limit) and self._served.order_kept is not False
 
     def _lot(self, left: list[Window]) -> list[Window]:
         """The next windows that are read as one: neighbours with some pages in all, as far as is known."""
