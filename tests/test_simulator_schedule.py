@@ -1,5 +1,7 @@
 """When a fault strikes, and how it is written down."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -81,6 +83,26 @@ def test_a_share_strikes_the_same_asks_in_whatever_order_they_come() -> None:
         ({"status": 500, "by": "day"}, "by"),
         ({"status": 500, "start": "2024-01-01T00:00:00"}, "zone"),
         ({"status": 500, "every": 0}, "every"),
+        ({"status": 500, "share": 2}, "from 0 to 1"),
+        ({"status": 500, "dataset": "calls"}, "interactions"),
+        ({"status": 99}, "200 to 599"),
+        ({"redirect": "http://127.0.0.1:1/", "code": 1000}, "200 to 599"),
+        ({"status": 503, "retry_as": "dat"}, "seconds, date"),
+        ({"status": 503, "retry_after": True}, "a number or a text"),
+        ({"rate": 5, "burst": "x"}, "burst takes a number"),
+        ({"rate": 5, "burst": 0}, "more than 0"),
+        ({"rate": 5, "headers": "none?"}, "epoch"),
+        ({"rate": 0}, "more than 0"),
+        ({"drip": 0}, "more than 0"),
+        ({"workers": 0}, "more than 0"),
+        ({"page_cap": 0}, "more than 0"),
+        ({"page_cap": 9, "least": 2, "per": "day"}, "window, offset, request"),
+        ({"churn": 1, "late": 0.5}, "whole number"),
+        ({"record": "no_key", "one_in": 0}, "more than 0"),
+        ({"hang_s": -1}, "0 or more"),
+        ({"duplicates": 1.5}, "from 0 to 1"),
+        ({"versions": 0.1, "older_first": 1}, "true or false"),
+        ({"offset_ignored": False}, "leave it out"),
     ],
 )
 def test_a_wrong_fault_is_named_with_the_way_out(entry: dict[str, object], words: str) -> None:
@@ -94,5 +116,15 @@ def test_an_argument_reads_as_an_entry() -> None:
         "share": 0.5,
         "content": "html",
     }
+    assert parse_argument("data=null") == {"data": "null"}
     with pytest.raises(ValueError, match="NAME=VALUE"):
         parse_argument("status")
+
+
+def test_each_switch_of_the_documentation_is_one() -> None:
+    """docs/behaviours.md is what one copies `--fault` from."""
+    table = (Path(__file__).parents[1] / "docs" / "behaviours.md").read_text()
+    cells = [line.split("|")[2] for line in table.splitlines() if line.startswith("| ")]
+    switches = [one for cell in cells for one in re.findall(r"`([a-z_]+=[^`…]+)`", cell)]
+    assert len(switches) > 60
+    parse_faults([parse_argument(one) for one in switches])

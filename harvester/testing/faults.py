@@ -149,6 +149,17 @@ KINDS: dict[str, Kind] = {
     ),
 }
 
+_WORDS: Mapping[str, tuple[str, ...]] = {
+    "retry_as": ("seconds", "date"),
+    "content": ("json", "html", "empty", "no_records"),
+    "headers": ("none", "seconds", "epoch", "draft"),
+    "per": ("window", "offset", "request"),
+}
+"""Options that are one of these words."""
+_MORE_THAN_NOTHING = ("rate", "burst", "drip", "workers", "page_cap", "one_in", "every")
+_OF_ANY_SIGN = ("skew_s", "result_code", "step_s")
+
+DATASETS = ("interactions", "messages", "events", "rollup", "queues", "timezones")
 RULES = ("share", "first", "after", "every", "times", "start", "end", "dataset", "offset", "for_s", "by")
 
 
@@ -196,9 +207,10 @@ def parse_argument(text: str) -> dict[str, object]:
         if not equals or not name:
             raise ValueError(f"fault {text!r}: expected NAME=VALUE, as in status=503,share=0.1")
         try:
-            entry[name.strip()] = orjson.loads(value)
+            read = orjson.loads(value)
         except orjson.JSONDecodeError:
-            entry[name.strip()] = value
+            read = value
+        entry[name.strip()] = value if read is None else read  # the word in `data=null`; TOML has no null
     return entry
 
 
@@ -267,7 +279,7 @@ def _parse(entry: Mapping[str, object]) -> Fault:
     rules: dict[str, Any] = {"times": kind.times}
     for key, value in entry.items():
         if key in options:
-            options[key] = value
+            options[key] = _option(name, key, kind.options[key], value)
         elif key in RULES:
             rules[key] = _rule(name, key, value)
         elif key != name:
@@ -282,11 +294,48 @@ def _value(name: str, wanted: type | tuple[str, ...], value: object) -> object:
         if value not in wanted:
             raise ValueError(f"fault {name} cannot be {value!r}; it is one of {', '.join(wanted)}")
         return value
+    if wanted is bool and value is False:
+        raise ValueError(f"fault {name} is true, or not there at all; leave it out")
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        value = float(value)
     if type(value) is not wanted:
         raise ValueError(f"fault {name} takes a {wanted.__name__}, not {value!r}")
+    _check_size(f"fault {name}", name, value)
     return value
+
+
+def _option(name: str, key: str, default: object, value: object) -> object:
+    """What an option may be follows from its default; only `retry_after` may be any text, as servers send."""
+    if key in _WORDS:
+        if value not in _WORDS[key]:
+            raise ValueError(f"fault {name}: {key} is one of {', '.join(_WORDS[key])}, not {value!r}")
+        return value
+    if key == "retry_after":
+        if isinstance(value, bool) or not isinstance(value, int | float | str | None):
+            raise ValueError(f"fault {name}: {key} is a number or a text, not {value!r}")
+        return value
+    if isinstance(default, bool):
+        if not isinstance(value, bool):
+            raise ValueError(f"fault {name}: {key} is true or false, not {value!r}")
+        return value
+    wanted, word = (int, "whole number") if isinstance(default, int) else (int | float, "number")
+    if isinstance(value, bool) or not isinstance(value, wanted):
+        raise ValueError(f"fault {name}: {key} takes a {word}, not {value!r}")
+    _check_size(f"fault {name}: {key}", key, value)
+    return value
+
+
+def _check_size(what: str, name: str, value: object) -> None:
+    """ValueError for a number that the server could not go by."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or name in _OF_ANY_SIGN:
+        return
+    if name in ("status", "code") and not 200 <= value <= 599:
+        raise ValueError(f"{what} is from 200 to 599, not {value!r}")
+    if name in ("share", "duplicates", "versions") and not 0 <= value <= 1:
+        raise ValueError(f"{what} is a share, from 0 to 1, not {value!r}")
+    is_divisor = name in _MORE_THAN_NOTHING
+    if value < 0 or (value == 0 and is_divisor):
+        raise ValueError(f"{what} is {'more than 0' if is_divisor else '0 or more'}, not {value!r}")
 
 
 def _rule(name: str, key: str, value: object) -> object:
@@ -297,8 +346,9 @@ def _rule(name: str, key: str, value: object) -> object:
         return round(moment.timestamp() * 1_000_000)
     if key == "by" and value not in ("ask", "window", "request"):
         raise ValueError(f"fault {name}: by is ask, window or request, not {value!r}")
+    if key == "dataset" and value not in DATASETS:
+        raise ValueError(f"fault {name}: dataset is one of {', '.join(DATASETS)}, not {value!r}")
     if key not in ("by", "dataset") and (isinstance(value, bool) or not isinstance(value, int | float)):
         raise ValueError(f"fault {name}: {key} takes a number, not {value!r}")
-    if key == "every" and value == 0:
-        raise ValueError(f"fault {name}: every is 1 at least")
+    _check_size(f"fault {name}: {key}", key, value)
     return value
