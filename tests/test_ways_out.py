@@ -4,6 +4,7 @@ what is named, and that the way out leads to the output of an undisturbed run.
 
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -212,8 +213,8 @@ def test_a_manifest_of_another_output_blames_no_ledger_and_goes(
         shutil.copy(tmp_path / "another" / MANIFEST, out)
         asked, way_out = world.requests(), f"move {MANIFEST} away, and run the job again"
         with untouched(out):
-            for run in (world.run(output=SMALL), repair(world)):
-                refused = await run
+            for run in (world.run, partial(repair, world)):
+                refused = await run(output=SMALL)
                 assert refused.exit_code == 7
                 assert way_out in (refused.error or "")
                 assert "rebuild-ledger" not in (refused.error or "")
@@ -240,9 +241,12 @@ def test_a_ledger_of_another_output_is_still_the_one_that_goes(tmp_path: Path) -
             another = tmp_path / f"another-{number}"
             assert (await world.run(out=another, **other)).exit_code == 0
             shutil.copy(home_of(another) / "ledger.sqlite", home_of(world.out))
+            stranger = world.out / "dt=2024-01-01/part-00099.jsonl.zst"
+            stranger.write_text("named like a shard, and unknown to either")
             refused = await world.run(output=SMALL)
             assert f"rebuild-ledger {world.out} --force" in (refused.error or "")
             rebuild(world.out, force=True)
+            stranger.unlink()
             assert (await world.run(output=SMALL)).exit_code == 0
             assert is_exact(world)
 
