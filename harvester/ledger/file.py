@@ -24,6 +24,8 @@ WAL_PAGES: Final = 65_536
 """Pages of 4 KiB in the WAL before they go into the file; a run over ten years of hours hardly gets there.
 Until then the file stays as it is, so that a copy made in the middle of a run (`cp -a`) holds a true ledger.
 """
+LONGEST_PATH: Final = 504
+"""Bytes: SQLite has room for 512, with the end of a name beside it."""
 _TRIES: Final = 5
 _BUSY: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
@@ -169,7 +171,13 @@ class LedgerFile:
 
     def _connected(self) -> sqlite3.Connection:
         os.close(Disk(self._path.parent.parent).open_or_create(self._name))
-        return sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        path = self._path.absolute()  # what begins with "file:" SQLite takes for an address
+        if len(os.fsencode(path)) > LONGEST_PATH:
+            raise StorageError(
+                f"{path}: the ledger's path is longer than the {LONGEST_PATH} bytes that SQLite opens; "
+                "choose an output.url with a shorter path"
+            )
+        return sqlite3.connect(path, isolation_level=None, check_same_thread=False)
 
     def _connected_to_read(self) -> sqlite3.Connection:
         """Without a writer there is no WAL, and nothing has to be made beside the file to read it: so an
