@@ -274,3 +274,13 @@ def test_an_aggregate_that_is_none_goes_into_quarantine(item: bytes) -> None:
 def test_a_line_without_its_window_is_no_aggregate(line: bytes) -> None:
     with pytest.raises(ValueError):
         ROLLUP.row(line)
+
+
+def test_a_line_that_a_table_gave_back_is_an_aggregate_too() -> None:
+    """Its members stand in the order of the columns, and none of them is the last."""
+    line = b'{"_window_end":"2024-01-01T11:00:00Z","_window_start":"2024-01-01T10:00:00Z","a":1,"b":null}'
+    assert ROLLUP.row(line) == (START, '{"a":1,"b":null}', "", line)
+    with pytest.raises(ValueError, match="_window_end"):
+        ROLLUP.row(b'{"_window_start":"2024-01-01T10:00:00Z","a":1}')
+    with pytest.raises(ValueError, match="time zone"):
+        ROLLUP.row(line.replace(b"10:00:00Z", b"10:00:00"))

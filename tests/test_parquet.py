@@ -369,3 +369,18 @@ def test_tables_are_proven_against_the_source_and_a_change_there_is_found(tmp_pa
         assert verdict.records > 100
 
     live(tmp_path, story, records=400)
+
+
+def test_tables_of_sums_are_as_provable_as_others(tmp_path: Path) -> None:
+    """A sum's key is its text, and a table gives another text back."""
+
+    async def story(world: World) -> None:
+        job: dict[str, Any] = {"dialect": "agent-workstate-rollup", "output": PARQUET}
+        outcome = await world.run(**job)
+        assert (outcome.exit_code, outcome.records > 50) == (0, True)
+        verdict = verify(world.out)
+        assert verdict.is_good, verdict.differences
+        assert (await verify_source(world.out, world.job(**job))).exit_code == 0
+        assert read_schema(world.out, progress=lambda records: None).records == outcome.records
+
+    live(tmp_path, story, records=2000)

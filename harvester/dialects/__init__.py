@@ -6,7 +6,7 @@ never awaits, logs or reads a clock, and what is sent and how is left to the tra
 """
 
 from harvester.dialects.dialect import Dialect
-from harvester.dialects.reading import identity_of, reading_of, row_reader
+from harvester.dialects.reading import has_keys, identity_of, reading_of, row_reader
 from harvester.dialects.schema import names_of
 from harvester.dialects.sources import load, names
 from harvester.dialects.values import Ask, Key, Page, Raw, Reject, Request, Row
@@ -20,6 +20,7 @@ __all__ = [
     "Reject",
     "Request",
     "Row",
+    "has_keys",
     "identity_of",
     "load",
     "names",

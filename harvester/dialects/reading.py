@@ -36,11 +36,21 @@ def row_reader(reading: Mapping[str, Any]) -> Callable[[bytes], Row]:
 
 
 def identity_of(reading: Mapping[str, Any]) -> Callable[[Row], Key]:
-    """What no two lines of an output may have in common: the key. Where records are filed by the very time
-    that tells their versions, a record that is written again goes to another window, and both versions may
-    have been read: there it is key and version. For a `reading` that `row_reader` takes.
+    """What no two lines of an output may have in common: the key; of sums, window and content. Where records
+    are filed by the very time that tells their versions, a record that is written again goes to another
+    window, and both versions may have been read: there it is key and version. For a `reading` that
+    `row_reader` takes.
     """
     record = msgspec.convert(reading["record"], Record | None)
-    if record is None or record.version != record.when.path:
+    if record is None:
+        return lambda row: (row[0].isoformat(), str(row[1]))
+    if record.version != record.when.path:
         return lambda row: row[1]
     return lambda row: (*row[1], row[2]) if isinstance(row[1], tuple) else (row[1], row[2])
+
+
+def has_keys(reading: Mapping[str, Any]) -> bool:
+    """Whether records have a key of their own, by which those of one instant are ordered. Sums are ordered by
+    their text, which a table does not keep. For a `reading` that `row_reader` takes.
+    """
+    return msgspec.convert(reading["record"], Record | None) is not None

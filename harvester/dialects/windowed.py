@@ -26,16 +26,30 @@ def marked(raw: bytes, ask: Ask) -> Row:
 
 
 def unmarked(line: bytes) -> Row:
-    """The row of a line that `marked` made."""
+    """The row of a line that `marked` made, or of one that a table gave back: there the members stand in the
+    order of the columns, and what is left of them is the key all the same."""
     mark = _MARK.search(line)
     if mark is None:
-        raise ValueError("no _window_start and _window_end at the end of the record")
+        return _from_a_table(line)
     own = line[: mark.start()] + b"}"
     try:
         msgspec.json.decode(own, type=msgspec.Raw)
     except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(f"not JSON: {error}") from None
     return datetime.fromisoformat(mark[1].decode()).astimezone(UTC), own.decode(), "", line
+
+
+def _from_a_table(line: bytes) -> Row:
+    try:
+        members = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+        start, _ = (msgspec.json.decode(members.pop(name), type=datetime) for name in MARKS)
+    except KeyError as error:
+        raise ValueError(f"no {error.args[0]} in the record") from None
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise ValueError(f"no record of a window: {error}") from None
+    if start.tzinfo is None:
+        raise ValueError(f"{MARKS[0]} has no time zone")
+    return start.astimezone(UTC), msgspec.json.encode(members).decode(), "", line
 
 
 def _text(moment: datetime) -> str:

@@ -105,7 +105,14 @@ class _Verifier:
             self._differ("manifest", naming.MANIFEST, f"what it tells cannot be understood: {error}")
             return
         with tempfile.TemporaryDirectory(prefix="harvester-verify-") as folder, Keys(Path(folder)) as keys:
-            shards = Shards(self._out, self._verdict, read=read, identity=identity, keys=keys)
+            shards = Shards(
+                self._out,
+                self._verdict,
+                read=read,
+                identity=identity,
+                keys=keys,
+                has_keys=dialects.has_keys(reading),
+            )
             readable = self._read(manifest, partitions, shards)
             twice, number = keys.doubled()
             self._doubled(twice, number, readable, partial(_key_of, read, identity))

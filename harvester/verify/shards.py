@@ -25,9 +25,18 @@ class Shards:
     """Takes shards in the order of the manifest; what differs goes into the verdict."""
 
     def __init__(
-        self, out: Path, verdict: Verdict, *, read: Read, identity: Callable[[Row], Key], keys: Keys
+        self,
+        out: Path,
+        verdict: Verdict,
+        *,
+        read: Read,
+        identity: Callable[[Row], Key],
+        keys: Keys,
+        has_keys: bool,
     ) -> None:
+        """`has_keys` as `dialects.has_keys` says: else tables are ordered by time alone."""
         self._out = out
+        self._has_keys = has_keys
         self._verdict = verdict
         self._differ = verdict.differ
         self._read = read
@@ -74,6 +83,7 @@ class Shards:
             self._count_lines(shard)
             return 0
         read, keys = self._read, self._keys
+        is_by_key = self._has_keys or not shard.path.endswith(PARQUET)
         inside = Span(start=partition.start, end=partition.end)
         records = raw_bytes = 0
         named = _Named(self._differ)
@@ -96,7 +106,7 @@ class Shards:
                         f"{shard.path}:{number}",
                         f"key {key!r} of {iso(moment)} belongs elsewhere",
                     )
-                if before is not None and (moment, key) < before:
+                if before is not None and (moment, key if is_by_key else before[1]) < before:
                     named.differ(
                         "order", f"{shard.path}:{number}", f"key {key!r} stands behind a later record"
                     )

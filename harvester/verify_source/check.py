@@ -43,7 +43,7 @@ from harvester.verify_source import cut as cutting
 from harvester.verify_source.compare import Finding, compared
 from harvester.verify_source.cut import Cut
 from harvester.verify_source.telling import rows_of, told
-from harvester.verify_source.values import by_value, valued
+from harvester.verify_source.values import by_value, summed, valued
 from harvester.windows import Span, Window, subtract
 
 FILL: Final = 0.9
@@ -136,8 +136,9 @@ class _Check:
         self._progress = progress
         self._read_line = _line_reader(out, manifest)
         self._has_tables = job.output.format == "parquet"
+        self._spelt = valued if job.dialect.membership == "date" else summed
         if self._has_tables:
-            self._read_line = by_value(self._read_line)
+            self._read_line = by_value(self._read_line, self._spelt)
         limit = cutting.other_page_size(job.page_size, job.dialect.max_page_size)
         self._verdict = SourceVerdict(
             source=job.transport.base_url, sample=sample, seed=seed, page_size=limit
@@ -273,7 +274,7 @@ class _Check:
         try:
             await pages.read(cut.window, gather)
             batch = await gather.batch()
-            rows = map(valued, batch.rows) if self._has_tables else batch.rows
+            rows = map(self._spelt, batch.rows) if self._has_tables else batch.rows
             found = await to_thread.run_sync(lambda: list(compared(cut, rows, dialect.version_is_newer)))
         finally:
             gather.discard()

@@ -16,14 +16,21 @@ from harvester.dialects import Row
 from harvester.shapes import is_timestamp
 
 
-def by_value(read: Callable[[bytes], Row]) -> Callable[[bytes], Row]:
-    """`read`, with the record's bytes in the one spelling that its values have."""
-    return lambda line: valued(read(line))
+def by_value(read: Callable[[bytes], Row], spelt: Callable[[Row], Row]) -> Callable[[bytes], Row]:
+    """`read`, with each row in the one spelling that its values have: `spelt` is one of the next two."""
+    return lambda line: spelt(read(line))
 
 
 def valued(row: Row) -> Row:
     version = datetime.fromisoformat(row[2]).isoformat() if is_timestamp(row[2]) else row[2]
     return row[0], row[1], version, canonical(bytes(row[3]))
+
+
+def summed(row: Row) -> Row:
+    """Of a record that is a sum over a window: its key is its text, which a table does not keep, so here it
+    is its values."""
+    moment, _, version, raw = valued(row)
+    return moment, bytes(raw).decode(), version, raw
 
 
 def canonical(line: bytes) -> bytes:
