@@ -256,6 +256,15 @@ def test_a_server_that_does_all_right_is_read_whole_whatever_its_caps() -> None:
         anyio.run(whole, server, seed)
 
 
+@pytest.mark.parametrize("seed", [895, 4254, 7364, 19616])
+def test_nor_are_records_that_are_held_twice_and_alone_on_their_pages(seed: int) -> None:
+    """They cost hundreds of requests each where only walks show that they are, in each second around them."""
+    server = adversary(seed)
+    server.order, server.offsets, server.moves, server.opposite = "kept", "work", 0.0, 0.0
+    anyio.run(whole, server, seed)
+    assert server.calls < 2500
+
+
 async def whole(server: Adversary, seed: int) -> None:
     served = Served(limit=1000, seeks=server.seeks != "never")
     pages = Pages(server, dialect=DIALECT, served=served, emit=events.nobody)

@@ -10,14 +10,18 @@ put together. Their pages need no overlap. Two things prove that a union is whol
   to bring the same records in the same order though each is cut into pages at other places. What hides a row
   is a seam between two pages, in the midst of rows that change places with each other; as many rows as the
   shortest stretch that has a seam of each walk in it have to come the same way again by chance (`Ways`).
+  Where that is too short, it can be shown that records are held as often as they came (copies.py), and the
+  rest is counting.
 """
 
 from bisect import bisect_left
 from collections import Counter
+from itertools import combinations
 from math import inf, lgamma, log
 from typing import Final
 
-from harvester.dialects import Page
+from harvester.dialects import Key, Page
+from harvester.pages.order import LEAST_PROOF, ascends
 
 Seam = tuple[int, int]
 """The position at which a page of a walk begins, but for the first one, and the one to which the page before
@@ -28,6 +32,9 @@ _STALE: Final = 2
 """So many walks in a row that bring nothing new and prove nothing: it is no use to go on."""
 _CANDIDATES: Final = 2
 """So often all that stood at a time had come, and some of it did not come again: rows leave."""
+_MOST_HELD: Final = 4
+"""A record that is held more often takes too many requests: each of its positions has to be told from another
+record's."""
 _CUTS: Final = 3
 """After so many walks it is known how small the pieces are into which they are cut."""
 
@@ -87,6 +94,13 @@ def _ascending(seams: list[Seam]) -> list[Seam]:
     return kept[::-1]
 
 
+def _ascend(keys: list[Key]) -> bool:
+    try:
+        return ascends(keys)
+    except TypeError:  # keys of two kinds
+        return False
+
+
 class Union:
     """`begin` a walk, `take` its pages one after another, and `end` it when an empty one has come."""
 
@@ -102,10 +116,14 @@ class Union:
         """Whether all of that came once more since."""
         self._candidates = 0
         self._ways = Ways(is_small=is_small)
+        self._is_small = is_small
+        self._held: dict[int, int] = {}
+        """Of records that were shown to be held several times (copies.py): how often."""
         self._stale = 0
         self._before = 0
         self.came: dict[int, int] = {}
-        """Hashes of the keys that came since then, and how often in one answer."""
+        """Hashes of the keys that came since then, and how often in one answer, or in one walk where they are
+        held so often."""
         self.walks = 0
         self.largest = 0
         """The most items that came in one page."""
@@ -116,7 +134,14 @@ class Union:
         """Where the next page begins: a copy in one answer, or what is no record beside others, may stand at
         no position, and is not counted, so as to leave none out."""
         self._before = sum(self.came.values())
-        self._way: dict[int, None] = {}
+        self._way: dict[int, int] = {}
+        """Where each key came first."""
+        self._again: dict[int, set[int]] = {}
+        """Of those that came at several positions: these."""
+        self._last: list[Key] = []
+        """The key that came from the position before, unless it was no record."""
+        self._ascends = True
+        """Whether all came by key."""
         self._seams: list[Seam] = []
         self._tail: list[int] = []
         """What the page before held from `position` on, if copies are positions."""
@@ -141,14 +166,20 @@ class Union:
 
     def take(self, page: Page) -> None:
         keys = [hash(row[1]) for row in page.rows]
+        self._ascends = self._ascends and _ascend([*self._last, *(row[1] for row in page.rows)])
         if self.position:
             again = self._take_tail(keys)
             self._seams.append((self.position, self.position + again))
         different = dict.fromkeys(keys)
-        self._way.update(different)
+        for place, key in enumerate(keys, self.position):
+            first = self._way.setdefault(key, place)
+            if first != place:
+                self._again.setdefault(key, {first}).add(place)
         for key in different:
-            self.came.setdefault(key, 1)
+            times = min(self._held.get(key, 1), len(self._again.get(key, (key,))))
+            self.came[key] = max(times, self.came.get(key, 1))
         advance = len(different) or len(page.rejects)
+        self._last = [row[1] for row in page.rows[advance - 1 : advance]]
         self._tail = [] if page.rejects else keys[advance:]
         if self._tail:
             self._copies = {key: times for key, times in Counter(keys).items() if times > 1}
@@ -173,12 +204,14 @@ class Union:
         """Whether the union is whole."""
         self.walks += 1
         self.trusts_copies &= not self._tail  # nothing stands where a copy has pushed it
-        came = self.came if self.trusts_copies else dict.fromkeys(self.came, 1)
+        came = self.came
+        if not self.trusts_copies:
+            came = {key: min(times, self._held.get(key, 1)) for key, times in came.items()}
         self._ways.add(tuple(self._way), [seam for seam in self._seams if seam[1] < self.position])
         if self._ways.is_proof:
             return True
         if self._counted is not None and all(came.get(one, 0) >= n for one, n in self._counted.items()):
-            if self._is_confirmed or max(self._counted.values(), default=1) == 1:
+            if self._is_confirmed or all(n <= self._held.get(one, 1) for one, n in self._counted.items()):
                 return True
             self._is_confirmed, self.came = True, {}  # with copies once more: by chance they may look like it
             return False
@@ -190,17 +223,51 @@ class Union:
         self._stale = self._stale + 1 if is_stale else 0
         return False
 
+    @property
+    def doubled(self) -> dict[int, tuple[int, ...]]:
+        """The records that came at several positions in the walk that is over, with these, if the union would
+        be whole were they held so often.
+
+        None where an answer from one position may always come in another order: one of two positions that are
+        as far from both ends may be answered from the other end, and few rows ascend by chance. Halves have
+        other ends and other positions, until they are small.
+        """
+        if len(self._way) + sum(len(positions) - 1 for positions in self._again.values()) < self.position:
+            return {}
+        doubled = {
+            key: tuple(sorted(positions))
+            for key, positions in self._again.items()
+            if not self.trusts_copies or self.came.get(key, 1) < len(positions)
+        }
+        if any(len(positions) > _MOST_HELD for positions in doubled.values()):
+            return {}
+        if self._is_small:
+            return doubled
+        mirror = self.position - 1
+        pairs = [pair for positions in doubled.values() for pair in combinations(positions, 2)]
+        is_in_doubt = not self._ascends or len(self._way) < LEAST_PROOF or mirror in map(sum, pairs)
+        return {} if is_in_doubt else doubled
+
+    def hold(self, doubled: dict[int, tuple[int, ...]]) -> None:
+        """It was shown that these are held so often. All has to come anew."""
+        self._held = {key: len(positions) for key, positions in doubled.items()}
+        self.came = {}
+
+    def doubt(self) -> None:
+        """One of them did not come from its position: rows change places, or have moved."""
+        self._ways.agree, self._stale = False, _STALE
+
+    def is_slow(self, most_ways: int) -> bool:
+        """Whether the walks go one way, and too many of them would have to."""
+        if not self._ways.agree or self._counted:
+            return False
+        return self.largest <= 1 or (self.walks >= _CUTS and self._ways.needed > most_ways)
+
     def is_useless(self, most: int, most_ways: int) -> bool:
         """Whether it will hardly be whole with so many walks, or so many that go one way."""
         return (
             self.walks >= most
-            or self.largest <= 1
             or self._stale >= _STALE
             or self._candidates > _CANDIDATES
-            or (
-                self._ways.agree
-                and self.walks >= _CUTS
-                and self._ways.needed > most_ways
-                and not self._counted
-            )
+            or ((self.largest <= 1 or self.is_slow(most_ways)) and not self._held)
         )

@@ -8,6 +8,7 @@ from typing import Final
 from harvester.dialects import Page
 from harvester.errors import Moved, ServerFailed, TimedOut
 from harvester.pages.asking import Asking, Split, Turn, named
+from harvester.pages.copies import position, trials
 from harvester.pages.recalls import Recalls, same_page
 from harvester.pages.served import Served
 from harvester.pages.union import Union
@@ -49,7 +50,7 @@ class Uniting:
         records come for every offset, or where a page behind the first one is refused or comes too late.
         """
         turn.begin(part)
-        shams = asked = 0
+        shams = asked = tried = 0
         most_ways = MOST_OF_HALVES if is_patient else MOST_WAYS
         union = Union(counted, is_small=not can_halve, trusts_copies=not self._served.copies_in_doubt)
         while True:
@@ -64,6 +65,9 @@ class Uniting:
                     self._served.note_offset_led_on()
                     return asked, True
                 shams += 1
+            if union.is_slow(most_ways) and not tried:
+                tried = await self._try_copies(part, turn, union, asked)
+                asked += tried
             if can_halve and (shams or union.is_useless(MOST_OF_HALVES, most_ways)):
                 return asked, False
             if union.walks >= MOST_WALKS or shams >= MOST_SHAMS:
@@ -71,6 +75,29 @@ class Uniting:
                     f"{named(part)}: rows changed their order on each of {MOST_WALKS} readings; "
                     "run again later"
                 )
+
+    async def _try_copies(self, part: Window, turn: Turn, union: Union, asked: int) -> int:
+        """Whether each record that came at several positions stands at all of them; how many pages were asked
+        for. None is tried where there are too few sizes of pages to ask for."""
+        doubled = union.doubled
+        wanted = {key: trials(len(positions)) for key, positions in doubled.items()}
+        limit, rounds, more = self._served.limit, max(wanted.values(), default=0), 0
+        if not 0 < rounds < limit:
+            return 0
+        for trial in range(rounds):
+            for key, positions in doubled.items():
+                if trial >= wanted[key]:
+                    continue
+                page = await self._ask(part, position(positions, trial), asked + more, most=limit - trial)
+                more += 1
+                await turn.add(page.rows, page.rejects)
+                if page.rejects:
+                    return more  # which of its items came first is not known
+                if [hash(row[1]) for row in page.rows[:1]] != [key]:
+                    union.doubt()
+                    return more
+        union.hold(doubled)
+        return more
 
     async def _walk(self, part: Window, turn: Turn, union: Union, *, can_halve: bool) -> int:
         union.begin()
