@@ -409,6 +409,25 @@ def test_the_summary_is_written_where_it_is_asked_for(job: str, capsys: pytest.C
     assert sorted(path.name for path in Path().iterdir()) == ["job.toml", "out", "run.json"]
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["_manifest.json", "_SUCCESS", "_harvest/ledger.sqlite", "_harvest/run.json", "dt=2024-01-01/run.json"],
+)
+def test_a_summary_takes_no_place_of_the_output_s_own_files(
+    job: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = Path(run(capsys=capsys)[1]["out"])
+    (out / name).parent.mkdir(exist_ok=True)
+    Path("link.json").symlink_to((out / name).absolute())
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    for named in (str(out / name), f"./{out}/dt=2024-01-01/../{name}", "link.json"):
+        code, _, said = called("run", job, "--summary", named, capsys=capsys)
+        assert (code, "is a place of the output's own files; name another" in said) == (2, True)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert run("--summary", str(out / "run.json"), capsys=capsys)[0] == 0
+    assert (out / "run.json").exists()
+
+
 def test_a_summary_never_takes_the_place_of_a_device(job: str) -> None:
     ended = program("run", job, "--log-format", "json", "--quiet", "--summary", "/dev/stderr")
     assert last_line(ended.stderr) == last_line(ended.stdout)

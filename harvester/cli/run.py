@@ -92,7 +92,7 @@ def run(args: Namespace) -> int:
     job = config.job_of(asked, now=now)
     secrets = (config.token_of(asked, os.environ), config.key_of(asked, os.environ))
     if args.summary is not None:
-        summaries.check(args.summary)
+        summaries.check(args.summary, job.output.folder)
     open_files.allow(job.transport.concurrency)
     obeyed = signals.obeyed()
     blotter = Blotter(*filter(None, secrets))

@@ -13,6 +13,8 @@ from harvester import syscalls
 from harvester.cli.answer import json_line
 from harvester.errors import ConfigError, StorageError
 from harvester.job import Outcome
+from harvester.ledger import home_of
+from harvester.shards import naming
 from harvester.telemetry import Counters
 
 
@@ -48,15 +50,27 @@ def summary(outcome: Outcome, counters: Counters) -> dict[str, Any]:
     return told if outcome.error is None else told | {"error": outcome.error}
 
 
-def check(path: Path) -> None:
-    """Before the run, not after hours of it. ConfigError where the file could never be written."""
+def check(path: Path, out: Path) -> None:
+    """Before the run, not after hours of it. ConfigError where the file could never be written, or would take
+    the place of one of the output's own.
+    """
     try:
         if path.is_dir():
             raise ConfigError(f"--summary: {path} is a folder; name a file")
         if not path.parent.is_dir():
             raise ConfigError(f"--summary: {path.parent} is no folder; make it first")
+        if _is_of_output(Path(os.path.realpath(path)), Path(os.path.realpath(out))):
+            raise ConfigError(f"--summary: {path} is a place of the output's own files; name another")
     except OSError as error:
         raise ConfigError(f"--summary: no such file can be: {error.strerror}; name another") from None
+
+
+def _is_of_output(path: Path, out: Path) -> bool:
+    if not path.is_relative_to(out):
+        return False
+    own = (home_of(out).name, naming.MANIFEST, naming.SUCCESS, naming.folder(""))
+    inside = path.relative_to(out).parts
+    return not inside or inside[0].startswith(own)
 
 
 def write(path: Path, told: dict[str, Any]) -> None:
