@@ -117,3 +117,12 @@ def test_where_no_larger_page_was_seen_one_of_a_wider_range_shows_that_pages_are
     one, other = ((second.start, *row[1:]) for row in (A, B))
     pages = [[one, other], [one, other, C], *[[one, other]] * TRIALS, [other, one]]
     assert told(pages, Served(limit=100), second) == (len(pages), True)
+
+
+def test_a_record_alone_has_to_come_again_where_the_server_has_changed_on_the_way() -> None:
+    """It may cut pages to one still, as it did."""
+    served = Served(limit=100, whole_page=50, has_changed=True)
+    assert told([[C], *[[C]] * (TRIALS - 1), [C, D]], served) == (1 + TRIALS, False)
+    served = Served(limit=100, whole_page=50, has_changed=True)
+    assert told([[C], *[[C]] * TRIALS, [], [], [C]], served) == (TRIALS + 4, True)
+    assert told([[C], [], [], [C]], served) == (4, True)  # what was tried is not tried again

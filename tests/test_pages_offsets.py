@@ -108,9 +108,19 @@ def test_offsets_that_have_led_on_are_not_ignored_where_a_server_counts(rows: li
 
 
 def test_offsets_that_have_led_on_are_ignored_by_now_where_all_of_them_bring_the_first_row() -> None:
-    served = Served(limit=9, offset_works=True)
+    """The server is another one by now, and what sizes it cut pages to before says nothing of it."""
+    served = Served(limit=9, offset_works=True, caps={1}, whole_page=1, steady=7, is_cap_moving=True)
     far_behind(lambda offset: [A, B], served)
-    assert (served.offset_ignored, served.offset_works) == (True, False)
+    assert (served.offset_ignored, served.offset_works, served.has_changed) == (True, False, True)
+    assert (served.caps, served.steady, served.is_cap_moving) == (None, 0, False)
+    assert served.whole_page == 0
+
+
+def test_offsets_that_never_led_on_leave_what_was_seen_of_sizes() -> None:
+    served = Served(limit=9, caps={1, 2}, whole_page=3, steady=1)
+    far_behind(lambda offset: [A, B], served)
+    assert (served.offset_ignored, served.has_changed) == (True, False)
+    assert (served.caps, served.whole_page, served.steady) == ({1, 2}, 3, 1)
 
 
 @pytest.mark.parametrize("honest", range(13))
@@ -164,7 +174,9 @@ def test_stretches_are_whole_where_offsets_stop_to_count_on_the_way(
 
 @pytest.mark.parametrize("windows", [15, 35])
 @pytest.mark.parametrize(
-    "before", [{"order": "ignored"}, {"page_cap": 7}], ids=lambda fault: next(iter(fault))
+    "before",
+    [{"order": "ignored"}, {"page_cap": 7}, {"page_cap": 1}, {"page_cap": 3, "least": 1, "per": "request"}],
+    ids=["no order", "pages of seven", "pages of one", "pages of one to three"],
 )
 def test_a_run_is_exact_where_offsets_stop_to_count_in_its_midst(
     tmp_path: Path, before: dict[str, object], windows: int

@@ -58,6 +58,11 @@ class AtOnce:
             asked += await self._look_for_larger(part, items, asked)
         is_full = items >= served.limit or items in (served.caps or ())
         if len(page.rows) == items == 1 < served.whole_page and not is_full:
+            if served.has_changed and not served.steady:  # it may have cut pages to one
+                trials, is_steady = await self._try(part, page, asked)
+                asked += trials
+                if not is_steady:
+                    return asked, False
             return await self._alone(part, page.rows[0], asked)
         if is_full or served.is_cap_moving:
             return asked, False

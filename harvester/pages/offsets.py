@@ -56,8 +56,9 @@ async def try_out(
             more, is_ignored = await _try_all(at, offset, part, asked, asking=asking)
             asked += more
         if is_ignored:
-            served.offset_ignored, served.offset_works = True, False
-            served.is_cap_moving |= len(page.rows) != rows
+            has_worked = served.offset_works
+            served.note_offset_ignored()
+            served.is_cap_moving |= not has_worked and len(page.rows) != rows
         elif not page.rows and not page.rejects:
             served.offset_works = True
         break

@@ -35,6 +35,8 @@ class Served:
     offset_works: bool = False
     """An offset has led to rows behind a page, or to nothing behind all of them. So where one does not lead
     on, it is not because there are none."""
+    has_changed: bool = False
+    """Offsets led on earlier in this run and are ignored by now."""
     copies_in_doubt: bool = False
     """A record came twice in an answer though it stands at one position: its copy was only in the answer."""
     seeks: bool = False
@@ -76,6 +78,14 @@ class Served:
     def note_offset_led_on(self) -> None:
         """To what stands there, or to nothing: it takes back that offsets are ignored."""
         self.offset_works, self.offset_ignored = True, False
+
+    def note_offset_ignored(self) -> None:
+        """Where offsets led on before, the server is another one by now: the sizes that pages were cut to say
+        no more of it than in a run that begins here."""
+        if self.offset_works:
+            self.has_changed, self.offset_works = True, False
+            self.caps, self.whole_page, self.steady, self.is_cap_moving = None, 0, 0, False
+        self.offset_ignored = True
 
     def may_be_last(self, items: int) -> bool:
         """Whether a page of so many items is smaller than any after which more followed."""
