@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from harvester import events
+from harvester.output.manifest import iso
 from harvester.records import Held
 from harvester.scheduler import Harvest
 from harvester.shards import read_lines
@@ -434,8 +435,10 @@ def test_what_is_not_over_is_kept_and_asked_for_again(tmp_path: Path, resolution
         job = world.job(resolution=resolution)
         outcome = await Harvest(job, clock=Standing(half_past)).run()
         assert (outcome.status, outcome.exit_code) == ("gaps", 3)
-        assert any("provisional" in gap.error or "future" in gap.error for gap in outcome.gaps)
+        assert "provisional" in outcome.gaps[0].error or "future" in outcome.gaps[0].error
         told = manifest(world.out)
+        spans = [(iso(gap.start), iso(gap.end)) for gap in outcome.gaps]
+        assert spans == [(gap["start"], gap["end"]) for gap in told["gaps"]], "the summary names each of them"
         assert told["complete"] is False
         assert told["gaps"][-1]["end"] == "2024-01-03T00:00:00.000Z"
         assert told["records"] > 0

@@ -60,9 +60,11 @@ class Asked:
     def gaps(self) -> list[Gap]:
         return [gap for span in self.spans for gap in self._ledger.gaps(span)]
 
-    def not_begun(self) -> list[Gap]:
-        """What is missing after a run that left nothing out and in which nothing failed: the future."""
-        return [Gap(start=part.start, end=part.end, error=NOT_BEGUN) for part in self.missing()]
+    def not_begun(self, gaps: list[Gap]) -> list[Gap]:
+        """What is missing beside `gaps` after a run that left nothing out: the future."""
+        told = [Span(start=gap.start, end=gap.end) for gap in gaps]
+        left = [rest for part in self.missing() for rest in windows.subtract(part, told)]
+        return [Gap(start=rest.start, end=rest.end, error=NOT_BEGUN) for rest in left]
 
     def total(self) -> int:
         """Windows in all, done ones included."""

@@ -49,8 +49,8 @@ def end(
     except (StorageError, ValueError) as error:
         stopped.fatal = stopped.fatal or error
     gaps = asked.gaps()
-    if not gaps and stopped.drain_reason is None and stopped.fatal is None:
-        gaps = asked.not_begun()
+    if stopped.drain_reason is None and stopped.fatal is None:
+        gaps = sorted([*gaps, *asked.not_begun(gaps)], key=lambda gap: gap.start)
     status, exit_code, message = _verdict(stopped, gaps, asked.unpublished())
     return Outcome(
         status=status,
