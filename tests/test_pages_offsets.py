@@ -247,13 +247,14 @@ def test_a_row_that_came_and_is_missing_between_others_shows_another_order() -> 
     assert (served.moved, served.order_kept) == (1, True)  # once, it may as well have been deleted
 
 
-def test_a_record_that_came_twice_and_alone_shows_no_order() -> None:
-    """The second request was answered from the other end: of four records in order one never comes."""
+@pytest.mark.parametrize("pages", [[[A], [C], [C, D], [D]], [[A], [C, C], [C], [C, D], [D]]])
+def test_a_record_that_came_twice_and_alone_shows_no_order(pages: list[list[Row]]) -> None:
+    """The second request was answered from the other end: of four records in order one never comes, also
+    where another one is held twice and one answer shows both."""
     walk = Walk(HOUR, widen=timedelta(seconds=1), served=Served(limit=9, whole_page=9, caps={1}))
-    pages = {0: [A], 1: [C], 2: [C, D], 3: [D], 4: []}
     verdict = Verdict.MORE
     while verdict is Verdict.MORE:
-        verdict, _ = walk.take(Page(rows=pages[walk.offset]))
+        verdict, _ = walk.take(Page(rows=[*pages, []][walk.offset]))
     assert (verdict, walk.is_ordered) == (Verdict.DOUBLED, False)
 
 

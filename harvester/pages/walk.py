@@ -143,7 +143,7 @@ class Walk:
         self._is_broken = False
         """Whether a page came otherwise."""
         self._alone = array("q")
-        """Hashes of records that were alone on their page."""
+        """Hashes of records that were alone on their page, but for copies."""
         self._look_at = _FIRST_LOOK
         self._stale = 0
         """Pages in a row with no record but of the page before: so one record stands on all of them."""
@@ -303,7 +303,7 @@ class Walk:
         in_a_row = page.rows if first or self._last is None else [self._last, *page.rows]
         if len({row[1] for row in in_a_row}) > 1:
             self._judge_order(in_a_row)
-        if items == 1 == len(keys):
+        if len(keys) == 1 and not page.rejects:
             self._alone.extend(map(hash, keys))
         self._last = remembered(page.rows[-1:])[0] if page.rows else None
         if new == 0 or (len(keys) == 1 < items and not page.rejects):
