@@ -172,10 +172,13 @@ def test_a_success_that_vouches_for_another_manifest_is_found(out: Path) -> None
 
 
 def test_a_manifest_that_disagrees_with_the_ledger_is_found(out: Path) -> None:
+    """And is the one to blame where a shard stands that the ledger alone knows."""
     told = manifest(out)
     del told["shards"][-1]
     tell(out, told)
-    assert "ledger" in kinds(verify(out))
+    (difference,) = verify(out).differences
+    assert difference.kind == "manifest"
+    assert "write it anew from the ledger" in difference.detail
 
 
 def test_a_begun_output_without_a_manifest_is_a_difference_and_no_output_is_a_usage_error(
