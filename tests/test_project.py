@@ -138,6 +138,22 @@ def test_the_readme_names_every_exit_code() -> None:
     assert {int(code) for code in re.findall(r"^\| (\d+) \|", section, re.MULTILINE)} == codes
 
 
+def test_links_of_the_documentation_lead_somewhere_and_each_decision_is_listed() -> None:
+    """A note that no index names is not found by who needs it."""
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+    links = [
+        (page, link)
+        for page in pages
+        for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text())
+        if "://" not in link
+    ]
+    assert len(links) > 30
+    assert not [(page.name, link) for page, link in links if not (page.parent / link).exists()]
+    decisions = ROOT / "docs" / "decisions"
+    listed = re.findall(r"^\| \[\d{4}\]\((\S+)\)", (decisions / "README.md").read_text(), re.MULTILINE)
+    assert listed == sorted(page.name for page in decisions.glob("0*.md"))
+
+
 def test_nothing_comes_into_the_environment_that_the_lock_does_not_pin() -> None:
     """Not even the pip that checks the hashes of all the rest."""
     script = (ROOT / "scripts" / "_env").read_text().replace("\\\n", " ")
