@@ -13,8 +13,8 @@ import pytest
 
 from tests.test_pages_adversary import LOT, Adversary, adversary, record, story
 
-SEEDS = int(os.environ.get("ADVERSARY_SEEDS", "40"))
-"""`scripts/adversary` tries many more."""
+SEEDS = int(os.environ.get("ADVERSARY_SEEDS", "160")) // 4
+"""They take some thousand requests each. `scripts/adversary` tries many more."""
 
 
 def server_of(seed: int) -> Adversary:

@@ -123,7 +123,7 @@ PROOFS = (
     ),
     Proof(
         name="adversary",
-        minutes=5,
+        minutes=8,
         promise="Neither do servers that do their worst",
         how="servers drawn by seed against the reading of pages alone",
         command="scripts/adversary",
@@ -132,6 +132,7 @@ PROOFS = (
             "tests/test_pages_adversary.py",
             "tests/test_pages_moving_ties.py",
             "tests/test_pages_order_dropped.py",
+            "tests/test_pages_small.py",
         ),
     ),
     Proof(
