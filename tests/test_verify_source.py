@@ -527,10 +527,27 @@ def test_the_command_compares_files_and_source_and_ends_with_the_worse_code(
         assert "not compared" in out
 
 
+def test_the_command_takes_the_settings_that_the_run_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HARVESTER_TOKEN", Settings().token)
+    Path("job.toml").write_text("[span]\nstart = 2024-01-01\nend = 2024-01-02\n")
+    with running(Settings(records=20, end=START + DAY)) as simulator:
+        there = ["--set", f"source.base_url={simulator.url}"]
+        assert main(["run", "job.toml", "--quiet", *there]) == 0
+        assert main(["verify", "out", "--source", "job.toml", *there]) == 0
+        capsys.readouterr()
+        other = [*there, "--set", "source.fields=['Queue']"]
+        assert main(["verify", "out", "--source", "job.toml", *other]) == 8
+        assert "another job" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
         (["--sample", "0.5"], "--sample: needs --source"),
+        (["--set", "span.resolution=Day"], "--set: needs --source"),
         (["--seed", "5"], "--seed: needs --sample"),
         (["--source", "job.toml", "--sample", "0"], "more than 0"),
         (["--source", "job.toml", "--sample", "1.5"], "more than 0"),

@@ -1,4 +1,4 @@
-"""The flags that `run`, `plan` and `config` share: the job file, and what goes before it."""
+"""The flags that commands with a job share: the job file, and what goes before it."""
 
 import os
 from argparse import ArgumentParser, Namespace
@@ -37,6 +37,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("job", metavar="JOB.toml", type=Path, help="the job file")
     for _, flag, metavar, about in DEDICATED.values():
         parser.add_argument(flag, metavar=metavar, help=about)
+    add_set(parser)
+
+
+def add_set(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--set",
         dest="sets",

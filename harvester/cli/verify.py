@@ -14,7 +14,7 @@ from typing import Any
 import anyio
 
 from harvester import config
-from harvester.cli import answer, out_argument
+from harvester.cli import answer, job_flags, out_argument
 from harvester.cli.streams import say, talk
 from harvester.errors import ConfigError, VerificationFailed
 from harvester.job import Job
@@ -28,6 +28,7 @@ examples:
   harvester verify out --json | jq .differences
   harvester verify out --source january.toml                  # every record, against the source
   harvester verify out --source january.toml --sample 0.02    # one hour in fifty, drawn anew each time
+  harvester verify out --source january.toml --set span.start=2024-01-08    # as the run was told
 
 Reads every shard: SHA-256, counts, order, no key twice, every record inside its partition. Writes nothing.
 --source asks for all that is proven once more, in windows, pages and an order of its own, and compares each
@@ -55,6 +56,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--ca-file", metavar="PATH", help="source.ca_file: authorities (PEM) that alone vouch for the server"
     )
+    job_flags.add_set(parser)
     parser.add_argument("--sample", metavar="P", type=_share, help="so much of the span only, 0 < P <= 1")
     parser.add_argument("--seed", metavar="N", type=int, help="draw the sample that was drawn with N before")
     parser.add_argument("--all", action="store_true", help="every difference, however many")
@@ -112,9 +114,11 @@ def _job(args: Namespace, environ: Mapping[str, str]) -> Job | None:
     if args.source is None:
         if args.ca_file is not None:
             raise ConfigError("--ca-file: needs --source; without it no server is asked")
+        if args.sets:
+            raise ConfigError("--set: needs --source; without it there is no job to set anything in")
         return None
     flags = {} if args.ca_file is None else {"source.ca_file": ("--ca-file", args.ca_file)}
-    asked = config.load(args.source, flags=flags, sets=[], environ=environ)
+    asked = config.load(args.source, flags=flags, sets=args.sets, environ=environ)
     job = config.job_of(asked, now=datetime.now(UTC))
     config.token_of(asked, environ)
     return job
