@@ -36,6 +36,8 @@ a body. Whatever it quotes, it is one line that can be printed, and no longer th
 error sees to that as it is made, so nobody who builds one or tells one has to.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar
 
 from harvester.printable import printable
@@ -66,6 +68,8 @@ class ConfigError(HarvesterError):
 class SourceError(HarvesterError):
     exit_code = 3
     status = "gaps"
+    announced: Mapping[str, str] = MappingProxyType({})
+    """Headers that speak of a rate, of the answer that it was."""
 
 
 class TransientError(SourceError):

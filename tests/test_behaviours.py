@@ -41,6 +41,14 @@ SHORT = {"request_timeout_s": 0.3}
 MANNERS = {
     "ends left out on both sides": manner({"ends": "open"}),
     "ends left out on both sides, days": manner({"ends": "open"}, resolution=DAY),
+    "the start left out": manner({"ends": "end_only"}, resolution=DAY),
+    "ends left out, in whole seconds": manner({"ends": "open_seconds"}, resolution=DAY),
+    "the end left out, in whole seconds": manner({"ends": "exclusive_seconds"}, resolution=HOUR),
+    "the start left out, in whole seconds": manner({"ends": "end_only_seconds"}),
+    "an offset behind the end refused": manner({"past_end": "refused"}, resolution=DAY),
+    "an offset behind the end refused, Auto": manner({"past_end": "refused"}),
+    "the last record again behind the end": manner({"past_end": "last"}, resolution=DAY),
+    "the last record again behind the end, Auto": manner({"past_end": "last"}),
     "another cap for some windows": manner(
         {"page_cap": 50, "start": "2024-01-02T00:00:05Z"}, resolution=DAY, page_size=100
     ),

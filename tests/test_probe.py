@@ -1,9 +1,7 @@
 """probe: names what a source does, whichever way it does it, and says what it could not measure."""
 
 import stat
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,104 +9,14 @@ import orjson
 import pytest
 
 from harvester.cli import main
-from harvester.contract import Contract, Fact, decode
+from harvester.contract import Fact, decode
 from harvester.errors import ContractBroken, Refused
-from harvester.probe import MOST_REQUESTS, TITLES, judge, probe
-from harvester.probe.place import parts
+from harvester.probe import MOST_REQUESTS, TITLES, probe
 from harvester.testing import Settings, running
 from harvester.testing.rows import written_at
 from harvester.testing.table import time_of
 from harvester.windows import Span
 from tests.harvesting import DAY, START, HastyClock, World, live
-
-MS = timedelta(milliseconds=1)
-KEYS = [f"{number:03}" for number in range(9)]
-
-
-# --- what an answer means
-
-
-@pytest.mark.parametrize(
-    ("asked", "items", "more", "refused", "limit", "largest"),
-    [
-        (1000, 1000, False, None, "honoured", 1000),
-        (1000, 500, True, None, "cut", 500),
-        (1000, 400, False, None, "honoured", 400),
-        (500, 500, False, 1000, "refused", 500),
-        (500, 20, False, 1000, "refused", 500),
-        (500, 200, True, 1000, "cut", 200),
-        (10, 50, False, None, "ignored", 50),
-    ],
-)
-def test_a_page_tells_what_limit_means(
-    asked: int, items: int, more: bool, refused: int | None, limit: str, largest: int
-) -> None:
-    found = judge.limit(asked, items, more=more, refused=refused)
-    assert [fact.value for fact in found] == [limit, largest]
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "value"),
-    [
-        (KEYS[:3], KEYS[3:6], "works"),
-        (KEYS[:3], KEYS[:3], "ignored"),
-        (KEYS[:3], None, "refused"),
-        (KEYS[:3], KEYS[2:5], "overlaps"),
-        (KEYS[:3], ["x", "y", "z"], "overlaps"),
-    ],
-)
-def test_two_pages_tell_what_offset_means(first: list[str], second: list[str] | None, value: str) -> None:
-    assert judge.offset(first, second, all_keys=KEYS).value == value
-
-
-@pytest.mark.parametrize(
-    ("values", "value"),
-    [
-        ([1, 2, 2, 3], "ascending"),
-        ([3, 2, 2, 1], "descending"),
-        ([1, 3, 2], "not kept"),
-        ([1, 2, 2], None),
-        ([], None),
-    ],
-)
-def test_rows_tell_whether_an_order_is_kept(values: list[int], value: str | None) -> None:
-    assert judge.order("order", "_id", values).value == value
-
-
-def test_the_other_judgements() -> None:
-    late = judge.lateness([timedelta(hours=-1), timedelta(minutes=30)], "hour")
-    assert late.value == {"most_s": 1800.0, "after_period": 0.5, "records": 2}
-    assert "30.0 minutes later" in late.told
-    assert judge.clock_skew([119.0, 121.0, 120.4]).told == "2.0 minutes ahead of this machine's"
-    assert judge.clock_skew([-0.4, 1.1]).told == "agrees with this machine's"
-    assert not judge.clock_skew([]).measured
-    assert judge.past_end(7).value == "repeats"
-    assert judge.seek({1, 2, 3}, {3}, {2, 3}).value == "wrong"
-    assert judge.ties([["a", "b"], ["b", "a"], ["a", "b"]]).value == "change"
-    assert judge.sub_second(after_start=True, before_end=False).value == "cut at the start"
-
-
-@pytest.mark.parametrize("length", [timedelta(hours=1), timedelta(days=80)])
-def test_parts_lie_in_the_span_and_cover_it_where_they_may(length: timedelta) -> None:
-    span = Span(start=START, end=START + 80 * DAY + 7 * MS)
-    found = parts(span, length)
-    assert found[0].start == span.start
-    assert all(one.end <= other.start for one, other in pairwise(found))
-    if length >= 80 * DAY:
-        assert found[-1].end == span.end
-        assert all(one.end == other.start for one, other in pairwise(found))
-    assert parts(Span(start=START, end=START + 3 * MS), length) == [Span(start=START, end=START + 3 * MS)]
-
-
-def test_a_contract_comes_back_from_its_bytes_and_other_bytes_are_none() -> None:
-    fact = Fact(name="limit", value="cut", told="cut")
-    one = Contract(source="https://x", dialect="interactions", measured_at=START, requests=7, facts=(fact,))
-    assert decode(one.encode()) == one
-    assert (one.value("limit"), one.value("ends"), one.largest_page) == ("cut", None, None)
-    for wrong in (b"", b"[]", b"{}", replace(one, format_version=2).encode()):
-        with pytest.raises(ValueError):
-            decode(wrong)
-
 
 # --- against a source
 
@@ -177,8 +85,8 @@ def test_a_plain_server_is_told_as_what_it_is_with_a_few_dozen_requests_that_cha
     [
         ({"page_cap": 70}, {"limit": "cut", "largest_page": 70}),
         ({"limit_refused": 120}, {"limit": "refused", "largest_page": 100}),
-        ({"more_than_limit": 2}, {"limit": "ignored", "offset": None}),
-        ({"limit_ignored": 130}, {"limit": "ignored", "largest_page": 130, "offset": None}),
+        ({"more_than_limit": 2}, {"limit": "ignored"}),
+        ({"limit_ignored": 130}, {"limit": "ignored", "largest_page": 130}),
         ({"ends": "exclusive"}, {"ends": "exclusive"}),
         ({"ends": "open"}, {"ends": "open"}),
         ({"ends": "seconds"}, {"sub_second": "cut"}),
@@ -233,11 +141,22 @@ def test_rate_headers_skew_and_compression_are_told(tmp_path: Path) -> None:
         ([{"rate": 500.0, "burst": 50.0, "headers": "epoch"}], "rate", "x-ratelimit-reset: 1"),
         ([{"rate": 500.0, "burst": 50.0, "headers": "draft"}], "rate", 'ratelimit: "default"'),
         ([{"status": 429, "retry_after": 0, "times": 1, "after": 2}], "rate", "1 request was told to wait"),
+        (
+            [{"status": 429, "retry_after": 0, "times": 1, "after": 2, "headers": "seconds"}],
+            "rate",
+            "announced: x-ratelimit-limit: 1, x-ratelimit-remaining: 0",
+        ),
+        (
+            [{"status": 400, "times": 1, "after": 2, "headers": "draft"}],
+            "rate",
+            'ratelimit: "default";r=0;t=1',
+        ),
+        ([{"status": 500, "times": 1, "after": 2}], "rate", "not announced in any answer"),
         ([{"skew_s": 300.0}], "clock_skew", "5.0 minutes ahead of this machine's"),
         ([{"window_refused_s": 90_000.0}], "access", "granted; the whole span is refused at once"),
         ([{"rows_refused": 390, "code": 400}], "access", "granted; the whole span is refused at once"),
     ],
-    ids=["epoch", "draft", "429", "ahead", "too long", "too full"],
+    ids=["epoch", "draft", "429", "spent", "400", "500", "ahead", "too long", "too full"],
 )
 def test_what_answers_show_by_the_way_is_told(
     tmp_path: Path, faults: list[dict[str, Any]], fact: str, words: str

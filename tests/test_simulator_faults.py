@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -319,6 +320,32 @@ def test_ties_change_their_order_on_every_call_and_nothing_else_does(simulator: 
     assert [r["StartedDateTimeUtc"] for r in first] == [r["StartedDateTimeUtc"] for r in again]
     moved = [a for a, b in zip(first, again, strict=True) if a != b]
     assert 10 < len(moved) < len(first) / 5
+
+
+def test_a_refusal_announces_a_quota_that_is_spent(simulator: Simulator) -> None:
+    simulator.set_faults([{"status": 400, "headers": "draft"}])
+    assert ask(simulator).headers["ratelimit"] == '"default";r=0;t=1'
+    simulator.set_faults([{"status": 400}])
+    assert not any("ratelimit" in name for name in ask(simulator).headers)
+
+
+def test_an_offset_behind_the_last_row_is_refused_or_brings_it_again(simulator: Simulator) -> None:
+    last, count = plain(simulator)[-1], len(plain(simulator))
+    for offset, status, records in ((count - 1, 200, [last]), (count, 400, None), (count + 7, 400, None)):
+        simulator.set_faults([{"past_end": "refused"}])
+        assert ask(simulator, Offset=offset).status == status
+        simulator.set_faults([{"past_end": "last"}])
+        assert ask(simulator, Offset=offset).records == (records or [last])
+
+
+def test_relative_periods_may_be_those_of_utc(simulator: Simulator) -> None:
+    day: dict[str, Any] = {"StartDateTime": None, "EndDateTime": None, "Resolution": "Day", "Limit": 5000}
+    day |= {"RelativePeriodStart": -1, "RelativePeriodEnd": -1}
+    simulator.set_now(datetime(2024, 1, 4, 10, tzinfo=UTC))
+    tokyo = ask(simulator, **day, RelativeTimezone="Asia/Tokyo").records
+    in_utc = ask(simulator, **day).records
+    simulator.set_faults([{"relative": "utc"}])
+    assert ask(simulator, **day, RelativeTimezone="Asia/Tokyo").records == in_utc != tokyo
 
 
 def test_ends_and_filter_can_be_switched(simulator: Simulator) -> None:

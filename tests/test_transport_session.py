@@ -280,6 +280,20 @@ def test_no_redirect_is_followed() -> None:
     using(script, use)
 
 
+@pytest.mark.parametrize("status", ["429 No", "503 No", "400 No", "500 No"])
+def test_what_an_error_announces_of_a_rate_comes_with_it_and_no_token(status: str) -> None:
+    told = answer(b"no", status, "X-RateLimit-Limit: 10 for good-token-12345", "RateLimit: r=0", "X-Other: 1")
+
+    async def use(session: Session, server: Loopback) -> None:
+        with pytest.raises(SourceError) as caught:
+            await session.send(ask(headers=(("Authorization", Secret("apikey good-token-12345")),)))
+        announced = {"x-ratelimit-limit": "10 for ***", "ratelimit": "r=0"}
+        assert caught.value.announced == announced
+        assert "***" not in str(caught.value)
+
+    using(told, use)
+
+
 def test_an_error_is_told_before_its_body_has_come_and_its_connection_is_closed() -> None:
     async def script(peer: Peer) -> None:
         if peer.number == 0:

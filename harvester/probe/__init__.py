@@ -15,8 +15,8 @@ from typing import Final, TypeVar
 from harvester import contract
 from harvester.contract import Contract, Fact
 from harvester.dialects import Ask, Page, Request
-from harvester.errors import BadPage, ContractBroken, Refused, Rejected, SourceError
-from harvester.events import Emit, Event, Paused, nobody
+from harvester.errors import BadPage, ContractBroken, Refused, Rejected, SourceError, Throttled
+from harvester.events import Emit, Event, RequestFailed, nobody
 from harvester.job import Job
 from harvester.probe import judge, measures, place
 from harvester.probe.asker import MOST_REQUESTS, Asker, Exhausted, Noted, Reading
@@ -46,7 +46,7 @@ async def probe(
 
     def hear(event: Event) -> None:
         nonlocal throttled
-        throttled += isinstance(event, Paused)
+        throttled += isinstance(event, RequestFailed) and event.error == Throttled.__name__
         emit(event)
 
     dialect = job.dialect
@@ -106,23 +106,38 @@ class _Probe:
             return self._rest("there are no records in the span")
         if (ladder := await self._try(("limit", "largest_page"), place.ladder(asker, busy))) is None:
             return self._rest("no page could be had")
-        self._facts += ladder
-        top = min(place.PLACE_MOST, max(1, int(ladder[-1].value)))
         names = ("ends", "sub_second", "order", "order_by_date", "ties", "offset", "past_end", "deep_offset")
-        found = await self._try((*names, "seek", "lateness"), place.find(asker, past, length, top))
+        settling = place.settle(asker, past, length, ladder)
+        settled = await self._try((*names, "seek", "lateness"), settling)
+        found: place.Place | None = None
+        if settled is not None:
+            found, ladder = settled
+        elif length < past.end - past.start:
+            ladder = replace(ladder, more=ladder.more or None)  # of a part, perhaps not the fullest
         if found is not None:
             await self._measure(("ends", "sub_second"), measures.ends(asker, found))
             await self._measure(("order", "order_by_date", "ties"), measures.order(asker, found))
-            await self._measure(("offset", "past_end", "deep_offset"), measures.offset(asker, found, busy))
+            await self._measure(("offset", "past_end", "deep_offset"), measures.offset(asker, found, ladder))
             await self._measure(("seek",), measures.seek(asker, found))
             self._facts += measures.lateness(found.rows, job)
-        await self._measure(("relative_days",), measures.relative_days(asker, job, now, top))
+        may_be_cut = ladder.more is not False
+        asking = measures.relative_days(asker, job, now, ladder.top, may_be_cut=may_be_cut)
+        await self._measure(("relative_days",), asking)
+        noted = asker.noted
+        self._facts += judge.limit(
+            ladder.asked,
+            ladder.items,
+            more=ladder.more,
+            refused=ladder.refused,
+            beyond=noted.beyond,
+            largest=noted.largest,
+        )
         return self._rest("there is no stretch whose records fit one page")
 
     def _access(self, span: Span, length: timedelta) -> str:
         whole = span.end - span.start
-        days = f"{length / _DAY:g} day{'' if length == _DAY else 's'}"
-        return "granted" if length == whole else f"granted; the whole span is refused at once, {days} are not"
+        days = "1 day is" if length == _DAY else f"{length / _DAY:g} days are"
+        return "granted" if length == whole else f"granted; the whole span is refused at once, {days} not"
 
     async def _measure(self, names: tuple[str, ...], asking: Awaitable[list[Fact]]) -> None:
         self._facts += await self._try(names, asking) or []

@@ -3,16 +3,18 @@ way.
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
 from anyio import to_thread
 
-from harvester.dialects import Ask, Dialect, Page, Request
-from harvester.errors import ContractBroken
+from harvester.dialects import Ask, Dialect, Page, Request, Row
+from harvester.errors import ContractBroken, SourceError
+from harvester.probe.judge import EDGE
 from harvester.transport import Answer, Clock, Layer
-from harvester.transport.status import http_date
+from harvester.transport.status import announced, http_date
 
 MOST_REQUESTS: Final = 60
 """Of one probe, retries aside: the measurements need 20 to 50, by how far the search for records goes."""
@@ -33,8 +35,11 @@ class Noted:
     received_bytes: int = 0
     decoded_bytes: int = 0
     records: int = 0
-    most_beyond_limit: int = 0
-    """Of pages that held more than was asked for, the most records."""
+    largest: int = 0
+    """Records of the largest page."""
+    beyond: tuple[int, int] | None = None
+    """Of the pages that held more different records than were asked for, the one that held the most more: how
+    many were asked for, and how many came."""
     instant: tuple[int, datetime] | None = None
     """The instant that the most records of one page share, and how many."""
 
@@ -52,7 +57,11 @@ class Reading:
 
     async def send(self, ask: tuple[Request, Ask], /) -> Page:
         request, asked = ask
-        answer = await self._inner.send(request)
+        try:
+            answer = await self._inner.send(request)
+        except SourceError as error:
+            self._noted.headers |= error.announced
+            raise
         self._note(answer)
         page = await to_thread.run_sync(self._dialect.read, answer.body, asked)
         self._noted.records += len(page.rows)
@@ -66,9 +75,7 @@ class Reading:
 
     def _note(self, answer: Answer) -> None:
         noted = self._noted
-        for name, text in answer.headers.items():
-            if "ratelimit" in name.replace("-", ""):
-                noted.headers[name] = text
+        noted.headers |= announced(answer.headers)
         noted.encodings[answer.headers.get("content-encoding", "")] += 1
         noted.received_bytes += answer.received_bytes
         noted.decoded_bytes += len(answer.body)
@@ -115,12 +122,27 @@ class Asker:
             raise Exhausted
         self.requests += 1
         page = await self._layer.send((request, ask))
-        items = len(page.rows) + len(page.rejects)
-        if items > ask.limit:
-            self.noted.most_beyond_limit = max(self.noted.most_beyond_limit, items)
+        self._measure(page, ask.limit)
         if page.rejects and not page.rows and not self.noted.records:
             raise ContractBroken(
                 f"no record has the declared key and date ({page.rejects[0].reason}); "
                 "check [source] dialect and date_field"
             )
         return page
+
+    def _measure(self, page: Page, asked: int) -> None:
+        """A record that came twice is counted once where the Limit is in question."""
+        noted = self.noted
+        noted.largest = max(noted.largest, size(page))
+        items = len({row[1] for row in page.rows}) + len(page.rejects)
+        if items > asked and (noted.beyond is None or items - asked > noted.beyond[1] - noted.beyond[0]):
+            noted.beyond = asked, items
+
+
+def size(page: Page) -> int:
+    return len(page.rows) + len(page.rejects)
+
+
+def inside(rows: Iterable[Row], start: datetime, end: datetime) -> list[Row]:
+    """Those that may belong to a range, whatever its ends mean: some sources send others as well."""
+    return [row for row in rows if start - EDGE <= row[0] <= end + EDGE]

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from harvester.contract import Fact
-from harvester.dialects import Row
+from harvester.dialects import Key, Page, Row
 from harvester.errors import Rejected, ServerFailed, SourceError, Throttled, TimedOut
-from harvester.probe import judge
-from harvester.probe.asker import Asker
+from harvester.probe.asker import Asker, inside, size
+from harvester.probe.judge import EDGE
 from harvester.windows import Span
 
 LADDER: Final = (10_000, 5_000, 2_000, 1_000, 500, 200, 100, 50, 20, 10, 1)
@@ -33,8 +32,34 @@ class Place:
 
     span: Span
     rows: list[Row]
+    items: int
+    """With those that are no records."""
     top: int
     """A page of so many is served."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ladder:
+    """What the largest Limit that was not refused brought."""
+
+    span: Span
+    """Of which it was asked."""
+    asked: int
+    items: int
+    refused: int | None
+    """The smallest Limit that was."""
+    more: bool | None
+    """Whether records followed; None where that does not show, or does not matter."""
+
+    @property
+    def top(self) -> int:
+        """A page of so many is served; with fewer records it was the last."""
+        return min(PLACE_MOST, self.asked, *([] if self.more is False else [self.items]))
+
+    @property
+    def least(self) -> int:
+        """Records that there are at least."""
+        return self.items + (self.more is True)
 
 
 async def reach(asker: Asker, span: Span) -> timedelta:
@@ -76,31 +101,79 @@ def parts(span: Span, length: timedelta) -> list[Span]:
     return found
 
 
-async def ladder(asker: Asker, span: Span) -> list[Fact]:
-    """The largest page. The last Fact's value is its size."""
+async def ladder(asker: Asker, span: Span, refused: int | None = None) -> Ladder:
+    """`refused`: no Limit of that and above is served."""
     noted = asker.noted
     weight = max(1, noted.decoded_bytes // max(1, noted.records))
-    refused: int | None = None
-    for asked in [size for size in LADDER if size * weight <= LADDER_BYTES] or [1]:
+    steps = [step for step in LADDER if step * weight <= LADDER_BYTES] or [1]
+    for asked in [step for step in steps if refused is None or step < refused]:
         try:
             page = await asker.page(span.start, span.end, limit=asked)
         except Rejected:
             refused = asked
             continue
-        items = len(page.rows) + len(page.rejects)
-        if noted.most_beyond_limit:
-            return judge.limit(1, noted.most_beyond_limit, more=False, refused=refused)
-        more = 0 < items < asked and await _follows(asker, span, items, asked, page.rows[0])
-        return judge.limit(asked, items, more=more, refused=refused)
+        items = size(page)
+        if not items:
+            raise SourceError("the records of a moment ago do not come again")
+        more = await _more(asker, span, page, asked) if items < asked else None
+        return Ladder(span=span, asked=asked, items=items, refused=refused, more=more)
     raise SourceError("no page of any size is served")
 
 
-async def _follows(asker: Asker, span: Span, items: int, asked: int, first: Row) -> bool:
+async def _more(asker: Asker, span: Span, first: Page, asked: int) -> bool | None:
+    """Whether records follow behind a page that is shorter than asked; None where that does not show.
+
+    The next page by offset may show some. Where offsets are not kept, the two parts of the range before and
+    behind the middle one of the page's records do: a page of either begins elsewhere. That nothing follows
+    shows where both, smaller than the page was, bring all of it again and nothing else.
+    """
+    known = _keys(first, span)
+    behind = await _page(asker, span, asked, offset=size(first))
+    fresh = _keys(behind, span) - known if behind else set[Key]()
+    if not fresh:
+        times = sorted(row[0] for row in inside(first.rows, span.start, span.end))
+        middle = times[len(times) // 2] if times else span.start
+        halves = [
+            await _page(asker, part, asked)
+            for part in (
+                span.overlap(Span(start=span.start - EDGE, end=middle + EDGE)),
+                span.overlap(Span(start=middle - EDGE, end=span.end + EDGE)),
+            )
+            if part is not None
+        ]
+        pages = [half for half in halves if half is not None]
+        met = set[Key]().union(*(_keys(page, span) for page in pages))
+        fresh = met - known
+        if not fresh:
+            is_all = len(pages) == len(halves) and max(map(size, pages), default=0) < size(first)
+            return False if is_all and known <= met else None
+    again = await _page(asker, span, asked)
+    # What was added in the meantime would be there now, if the first page had held all.
+    return True if again is not None and fresh - _keys(again, span) else None
+
+
+def _keys(page: Page, span: Span) -> set[Key]:
+    return {row[1] for row in inside(page.rows, span.start, span.end)}
+
+
+async def _page(asker: Asker, span: Span, limit: int, offset: int = 0) -> Page | None:
+    """None where the source has no answer to this very request."""
     try:
-        behind = await asker.page(span.start, span.end, limit=asked, offset=items)
-    except Rejected:
-        return False
-    return bool(behind.rows) and behind.rows[0][1] != first[1]
+        return await asker.page(span.start, span.end, limit=limit, offset=offset)
+    except (Rejected, ServerFailed, TimedOut):
+        return None
+
+
+async def settle(asker: Asker, span: Span, length: timedelta, found: Ladder) -> tuple[Place | None, Ladder]:
+    """The place, and the ladder that its pages were judged by: what was seen of a part with few records tells
+    nothing of pages that are fuller."""
+    place = await find(asker, span, length, found.top)
+    if place is None or place.items <= found.items or length == span.end - span.start:
+        return place, found
+    found = await ladder(asker, place.span, found.refused)
+    if found.more is not False:
+        place = await find(asker, span, length, found.top)
+    return place, found
 
 
 async def find(asker: Asker, span: Span, length: timedelta, top: int) -> Place | None:
@@ -109,25 +182,27 @@ async def find(asker: Asker, span: Span, length: timedelta, top: int) -> Place |
     full: Span | None = None
     for part in parts(span, length):
         page = await asker.page(part.start, part.end, limit=top)
-        if len(page.rows) + len(page.rejects) >= top:
+        if size(page) >= top:
             full = part
             break
-        best = _better(best, Place(span=part, rows=page.rows, top=top))
+        best = _better(best, part, page, top)
     for _ in range(HALVINGS):
         if full is None or full.end - full.start < 2 * _MS or (best and 2 * len(best.rows) >= top):
             break
         halves, full = _halves(full), None
         for half in halves:
             page = await asker.page(half.start, half.end, limit=top)
-            if len(page.rows) + len(page.rejects) >= top:
+            if size(page) >= top:
                 full = half
                 break
-            best = _better(best, Place(span=half, rows=page.rows, top=top))
+            best = _better(best, half, page, top)
     return best if best and best.rows else None
 
 
-def _better(one: Place | None, other: Place) -> Place:
-    return other if one is None or len(other.rows) > len(one.rows) else one
+def _better(one: Place | None, span: Span, page: Page, top: int) -> Place:
+    if one is not None and len(page.rows) <= len(one.rows):
+        return one
+    return Place(span=span, rows=page.rows, items=size(page), top=top)
 
 
 def _halves(span: Span) -> tuple[Span, Span]:

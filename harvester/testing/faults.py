@@ -26,6 +26,8 @@ from typing import Any
 
 import orjson
 
+from .settings import ENDS
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
@@ -42,7 +44,9 @@ KINDS: dict[str, Kind] = {
     "latency_ms": Kind("wait so long before the answer", float, {"jitter_ms": 0.0}),
     "slow_offset_ms": Kind("wait so long for each 1000 rows of Offset", float),
     "status": Kind(
-        "answer with this status", int, {"retry_after": None, "retry_as": "seconds", "content": "json"}
+        "answer with this status; `headers` as in `rate`: a quota of 1 a second, spent",
+        int,
+        {"retry_after": None, "retry_as": "seconds", "content": "json", "headers": "none"},
     ),
     "rate": Kind(
         "so many requests a second, a token bucket; the rest is refused",
@@ -89,8 +93,10 @@ KINDS: dict[str, Kind] = {
     "more_than_limit": Kind("so many rows more than Limit", int),
     "offset_ignored": Kind("always the first page", bool),
     "offset_refused": Kind("400 from this Offset on", int),
+    "past_end": Kind("an Offset behind the last row: 400, or the last row again", ("refused", "last")),
+    "relative": Kind("relative periods are those of UTC, whatever zone is named", ("utc",)),
     "order": Kind("OrderBy is not kept", ("ignored", "descending", "ties", "shuffled")),
-    "ends": Kind("how the range's ends count", ("inclusive", "exclusive", "open", "seconds")),
+    "ends": Kind("how the range's ends count", ENDS),
     "filter": Kind("Filter is not kept; gte: $gt passes the value itself", ("ignored", "refused", "gte")),
     "window_refused_s": Kind("refuse a range longer than this", float, {"code": 400}),
     "rows_refused": Kind("refuse a range with more rows than this", int, {"code": 504}),

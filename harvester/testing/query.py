@@ -119,11 +119,12 @@ def period(now: datetime, resolution: str, zone: ZoneInfo, number: int) -> datet
 
 def bounds_ms(query: Query, ends: str) -> tuple[int, int]:
     """First and last millisecond that the range takes in, both counted."""
-    start, end = query.start_us, query.end_us
-    if ends == "seconds":
-        return start // 1_000_000 * 1000, end // 1_000_000 * 1000 + 999
-    low = start // 1000 + 1 if ends == "open" else -(-start // 1000)
-    high = end // 1000 if ends in ("inclusive",) else -(-end // 1000) - 1
+    start, end, step = query.start_us, query.end_us, 1
+    if ends.endswith("seconds"):
+        start, end, step = start // 1_000_000 * 1_000_000, end // 1_000_000 * 1_000_000, 1000
+    low = start // 1000 + step if ends.startswith(("open", "end_only")) else -(-start // 1000)
+    with_end = ends in ("inclusive", "seconds") or ends.startswith("end_only")
+    high = end // 1000 + step - 1 if with_end else -(-end // 1000) - 1
     return low, high
 
 

@@ -19,7 +19,7 @@ from aiohttp import web
 from . import control, wire
 from .datasets import PATHS, Datasets
 from .faults import Ask, Fault, Schedule, draw, parse_faults
-from .limits import Limits
+from .limits import Bucket, Limits
 from .query import BadRequest, asked_range
 from .service import JSON, Service, error
 from .settings import Settings
@@ -292,6 +292,10 @@ def _refusal(fault: Fault, skew_s: float) -> Answer:
         answer.parts = [HTML] if content == "html" else []
     elif content == "no_records":
         answer.parts = [instead_of_data("empty")]
+    if fault.name == "status":
+        spent = Bucket(rate=1.0, burst=1.0)
+        spent.tokens = 0.0
+        answer.headers |= spent.headers(fault.options["headers"], time.time() + skew_s)
     after = fault.options["retry_after"]
     if after is not None and fault.options["retry_as"] == "date":
         answer.headers["Retry-After"] = email.utils.formatdate(

@@ -25,6 +25,7 @@ JSON = {"Content-Type": "application/json; charset=utf-8"}
 
 _HEAD = b'{"resultCode":0,"resultCodeName":"Success","data":['
 _TAIL = b"]}"
+_ZONES = ("RelativeTimeZone", "RelativeTimezone")
 
 
 class Service:
@@ -60,6 +61,8 @@ class Service:
             return error(405, f"{method} is not allowed here")
         try:
             body = _decoded(raw)
+            if "relative" in struck:
+                body = {name: value for name, value in body.items() if name not in _ZONES}
             if dataset == "rollup":
                 rolled = self.datasets.rollup(body, now)
                 limit, offset = body.get("limit") or len(rolled), body.get("offset") or 0
@@ -91,7 +94,11 @@ class Service:
             rows = self.rows.selected(table, query, self._settings.ends, struck, number)
         if (fault := struck.get("rows_refused")) and len(rows) > fault.value:
             raise Refused(int(fault.options["code"]), "the range holds too many rows")
-        page = rows[offset : offset + limit]
+        if (fault := struck.get("past_end")) and offset >= max(1, len(rows)):
+            if fault.value == "refused":
+                raise BadRequest("Offset must be less than the number of rows")
+            offset = len(rows) - 1
+        page = rows[max(0, offset) : offset + limit]
         entry["rows"] = len(page)
         damage = struck.get("record")
         if damage is None and not query.fields:

@@ -9,7 +9,10 @@ from pathlib import Path
 
 from .rhythm import RHYTHMS
 
-ENDS = ("inclusive", "exclusive", "open", "seconds")
+ENDS = (
+    *("inclusive", "exclusive", "open", "end_only"),
+    *("seconds", "exclusive_seconds", "open_seconds", "end_only_seconds"),  # the same, cut to seconds
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +40,7 @@ class Settings:
     latency_ms: float = 0.0
     page_cap: int = 10_000  # the largest Limit that is honoured; the page names none
     default_limit: int = 1_000  # where a request gives no Limit
-    ends: str = (
-        "inclusive"  # exclusive: start <= t < end; open: start < t < end; seconds: inclusive, cut to seconds
-    )
+    ends: str = "inclusive"  # exclusive: start <= t < end; open: start < t < end; end_only: start < t <= end
     gzip: bool = False  # answer compressed where the client accepts it
     zstd: bool = False  # the same, before gzip
     now: datetime | None = None  # the clock of relative ranges; the real one where not given

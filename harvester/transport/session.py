@@ -174,7 +174,9 @@ class Session:
             return replace(answer, headers=self._blotted(answer.headers, ask))
         except SourceError as error:
             failure = error
-            failure.args = tuple(self._blotted({"": str(error)}, ask).values())
+            told = dict(self._blotted({"": str(error)} | dict(error.announced), ask))
+            failure.args = (told.pop(""),)
+            failure.announced = told
         except aiohttp.ClientConnectorCertificateError as error:
             failure = self._untrusted(error, what)
         except (aiohttp.ClientError, OSError) as error:  # a TimeoutError is an OSError
@@ -207,6 +209,7 @@ class Session:
                 max_outage_s=self._settings.max_outage_s,
             )
             if failure is not None:
+                failure.announced = status.announced(headers)
                 # Not waiting for the body: a 429 that drips would pause nobody. A short one has come with its
                 # headers and the connection is used again; else it is closed.
                 raise failure

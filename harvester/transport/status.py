@@ -91,6 +91,11 @@ def failure(
     return meaning(f"{what}: {status}, the server does not accept this request", status_code=status)
 
 
+def announced(headers: Mapping[str, str]) -> dict[str, str]:
+    """Those that speak of a rate, however they are spelt."""
+    return {name: text for name, text in headers.items() if "ratelimit" in name.replace("-", "")}
+
+
 def _retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:
     text = headers.get("retry-after", "").strip()
     if _NUMBER.fullmatch(text):
