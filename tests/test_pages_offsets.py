@@ -15,6 +15,7 @@ from harvester.errors import Rejected
 from harvester.pages import Pages, Served, Stretches, Unsorted, Verdict, Walk
 from harvester.pages.asking import Asking
 from harvester.pages.offsets import FAR_BEHIND, try_out
+from harvester.pages.seek import Seek
 from harvester.scheduler import Harvest
 from harvester.transport import Layer
 from harvester.windows import Span, Window
@@ -209,6 +210,21 @@ def stretch_of(server: Layer[Ask, Page], served: Served) -> list[Row] | None:
         return [row for one in told if not isinstance(one, tuple) for row in one.rows]
 
     return anyio.run(reading)
+
+
+@pytest.mark.parametrize(("follows", "caps"), [([], None), ([C], {1})])
+def test_a_record_that_comes_again_from_a_wider_range_does_not_follow_itself(
+    follows: list[Row], caps: set[int] | None
+) -> None:
+    """Else pages would be taken for cut to one, and no record that is alone would be believed any more."""
+    served = Served(limit=20, order_kept=True, offset_ignored=True)
+    later = HOUR.end + timedelta(hours=8)
+    behind = row(9, later - timedelta(hours=1))
+    seeking = Seek(STRETCH, widen=timedelta(seconds=1), served=served, order_by="", horizon=later)
+    for rows in ([B], [B, *follows, behind]):
+        seeking.ask()
+        seeking.take(Page(rows=rows))
+    assert served.caps == caps
 
 
 @pytest.mark.parametrize("times", [2, 3])
