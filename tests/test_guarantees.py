@@ -27,7 +27,7 @@ def test_no_two_proofs_share_a_name() -> None:
 def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with figures for each proof, of the files that stand here now."""
     monkeypatch.setattr(guarantees, "KEPT", tmp_path)
-    monkeypatch.setattr(guarantees, "state", lambda proof: {"harvester": "0123"})
+    monkeypatch.setattr(guarantees, "state", lambda proof: {"harvester": "0123", "the script": "89ab"})
     chosen = [proof for proof in PROOFS if proof.name in ("simulation", "zones")]
     monkeypatch.setattr(guarantees, "PROOFS", chosen)
     line = '{"seeds":7,"runs":8,"crashes":1,"requests":9,"virtual_h":2.5,"wrong":0}'
@@ -37,8 +37,13 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def keep(folder: Path, name: str, *, line: str, code: int = 0, state: str = "0123") -> None:
-    told = {"state": {"harvester": state}, "command": f"scripts/{name}", "code": code, "minutes": 1.5}
+def keep(folder: Path, name: str, *, line: str, code: int = 0, of: str = "0123", by: str = "89ab") -> None:
+    told = {
+        "state": {"harvester": of, "the script": by},
+        "command": f"scripts/{name}",
+        "code": code,
+        "minutes": 1.5,
+    }
     (folder / f"{name}.json").write_text(json.dumps({**told, "machine": "one", "line": line}))
 
 
@@ -49,8 +54,16 @@ def test_figures_are_told_from_the_closing_line(kept: Path) -> None:
     assert "`scripts/zones`" in table
 
 
-def test_figures_of_other_files_are_refused(kept: Path) -> None:
-    keep(kept, "zones", line="x", state="4567")
+def test_figures_of_another_state_are_told_as_that(kept: Path) -> None:
+    keep(kept, "zones", line="x", of="4567")
+    table = guarantees.table()
+    assert "`scripts/zones` | 4567 |" in table
+    assert "`scripts/simulation` | 0123 |" in table
+    assert "`harvester/` was 0123" in table
+
+
+def test_figures_of_another_proof_are_refused(kept: Path) -> None:
+    keep(kept, "zones", line="x", by="4567")
     with pytest.raises(SystemExit, match="with other files"):
         guarantees.table()
 
@@ -62,7 +75,7 @@ def test_a_proof_that_failed_is_told_as_that(kept: Path) -> None:
 
 def test_a_proof_that_did_not_run_is_told_as_that(kept: Path) -> None:
     (kept / "zones.json").unlink()
-    assert "not run on this state | `scripts/zone-sweep`" in guarantees.table()
+    assert "not run | `scripts/zone-sweep`" in guarantees.table()
 
 
 def test_what_each_proof_takes_and_all_of_them_is_told() -> None:

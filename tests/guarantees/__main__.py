@@ -1,8 +1,9 @@
 """`scripts/guarantees [NAME ...]`: runs proofs and keeps what they printed in build/guarantees; with
 `--write` the table of docs/guarantees.md is made from that. Nobody types a figure there.
 
-A proof stands for the files that it ran with: figures of another state of harvester/, or of the proof itself,
-are refused. So a table may be written into docs/ and committed, and still speaks of the commit that holds it.
+A proof stands for the files that it ran with, and all of them take longer than some changes can wait: so each
+row names the state of harvester/ that it is of, by git's name of the folder. Figures of another state of the
+proof itself are refused.
 """
 
 import argparse
@@ -83,23 +84,28 @@ def _plain(values: dict[str, Any]) -> Iterator[str]:
 
 
 def table() -> str:
-    rows = ["| promise | how it is tried | what came of it | command |", "|---|---|---|---|"]
+    rows = [
+        "| promise | how it is tried | what came of it | command | `harvester/` |",
+        "|---|---|---|---|---|",
+    ]
     kept: dict[str, Any] = {}
     for proof in PROOFS:
         path = KEPT / f"{proof.name}.json"
         if not path.exists():
             whole = f"{proof.command} {proof.options}".strip()
-            rows.append(f"| {proof.promise} | {proof.how} | not run on this state | `{whole}` |")
+            rows.append(f"| {proof.promise} | {proof.how} | not run | `{whole}` | |")
             continue
         kept = json.loads(path.read_bytes())
-        if kept["state"] != state(proof):
+        now, proven = state(proof), kept["state"]
+        if {**proven, "harvester": ""} != {**now, "harvester": ""}:
             raise SystemExit(f"{proof.name} was proven with other files; run scripts/guarantees {proof.name}")
         came = f"{told(proof, kept)} ({kept['minutes']} min)"
-        rows.append(f"| {proof.promise} | {proof.how} | {came} | `{kept['command']}` |")
+        of = proven["harvester"]
+        rows.append(f"| {proof.promise} | {proof.how} | {came} | `{kept['command']}` | {of} |")
     if not kept:
         raise SystemExit("nothing was proven yet; run scripts/guarantees")
-    proven = f"`harvester/` {kept['state']['harvester']}"
-    return "\n".join([*rows, "", f"{kept['machine']}. What was proven, as git names it: {proven}."])
+    here = f"When this was written, `harvester/` was {now['harvester']}, as git names it"
+    return "\n".join([*rows, "", f"{kept['machine']}. {here}: a row with another name ran before a change."])
 
 
 def plan() -> str:
