@@ -68,6 +68,9 @@ def test_an_item_that_is_no_record_goes_into_quarantine_alone(item: bytes, reaso
     assert [row[3] for row in read.rows] == [msgspec.json.encode(one) for one in around]
     assert [reject.raw for reject in read.rejects] == [item]
     assert reason in read.rejects[0].reason
+    unread = ("no JSON", "is no number", "no UTF-8", "surrogate", "nested")
+    assert read.rejects[0].is_damaged == any(word in reason for word in unread)
+    assert read.unfit == (None if read.rejects[0].is_damaged else read.rejects[0])
 
 
 def test_bytes_around_the_records_that_are_no_text_cost_no_record() -> None:

@@ -289,6 +289,12 @@ def test_a_refusal_that_nothing_cures_breaks_the_contract_in_few_requests() -> N
     assert len(server.asks) < 40
 
 
+def test_a_first_record_that_is_damaged_says_nothing_of_key_and_date() -> None:
+    """Damage on the way strikes a page of one record as well, and then all that came so far."""
+    server = FakeServer([], rejects=[Reject(reason="no UTF-8", raw=b"\xff", is_damaged=True)])
+    assert len(read(server).rejects) == 1
+
+
 def test_records_without_key_or_date_are_a_broken_contract_if_none_ever_had_them() -> None:
     server = FakeServer([], rejects=[Reject(reason="no _id", raw=b"{}")])
     with pytest.raises(ContractBroken, match="declared key and date"):

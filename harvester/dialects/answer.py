@@ -21,7 +21,7 @@ from harvester.dialects.lens import RecordReader, dig, nested
 from harvester.dialects.schema import Declaration, Success, names_of
 from harvester.dialects.spans import is_plain, spans
 from harvester.dialects.times import kind_of
-from harvester.dialects.unfit import UNFIT, reason
+from harvester.dialects.unfit import UNFIT, is_damage, reason
 from harvester.dialects.values import Ask, Page, Raw, Reject, Row
 from harvester.dialects.windowed import marked, unmarked
 from harvester.errors import BadPage
@@ -117,7 +117,7 @@ class AnswerReader:
             try:
                 rows.append(self._item(item, ask))
             except UNFIT as error:
-                rejects.append(Reject(reason=reason(item, error), raw=item))
+                rejects.append(Reject(reason=reason(item, error), raw=item, is_damaged=is_damage(error)))
         return rows, rejects
 
     def _item(self, item: bytes, ask: Ask) -> Row:

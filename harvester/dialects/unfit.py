@@ -20,6 +20,12 @@ def reason(raw: bytes, error: BaseException) -> str:
     return _why_no_json(raw)
 
 
+def is_damage(error: BaseException) -> bool:
+    """Whether the record could not be read at all; else it was, and did not fit."""
+    is_no_json = isinstance(error, msgspec.DecodeError) and not isinstance(error, msgspec.ValidationError)
+    return is_no_json or isinstance(error, UnicodeDecodeError | RecursionError)
+
+
 def _why_no_json(raw: bytes) -> str:
     """What is wrong with a record that msgspec refused; half of a surrogate pair it calls truncated."""
     constants: list[str] = []

@@ -47,6 +47,8 @@ class Reject:
 
     reason: str
     raw: bytes
+    is_damaged: bool = False
+    """Its bytes are no JSON, which says nothing of the fields that it has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,3 +61,8 @@ class Page:
     rejects: list[Reject] = field(default_factory=list)
     received_bytes: int = 0
     decoded_bytes: int = 0
+
+    @property
+    def unfit(self) -> Reject | None:
+        """The first item that could be read, and lacks what a record has."""
+        return next((reject for reject in self.rejects if not reject.is_damaged), None)

@@ -62,9 +62,9 @@ class Asking:
                 cured = SourceError(str(error)) if good else ContractBroken(str(error))
                 raise Split(asked + 1, cured) from error
             served.note(page, offset=asks.offset)
-            if page.rejects and not served.records:
+            if page.unfit and not served.records:
                 raise ContractBroken(
-                    f"{named(part)}: no record has the declared key and date ({page.rejects[0].reason}); "
+                    f"{named(part)}: no record has the declared key and date ({page.unfit.reason}); "
                     "check [source] dialect and date_field"
                 )
             return page

@@ -123,9 +123,9 @@ class Asker:
         self.requests += 1
         page = await self._layer.send((request, ask))
         self._measure(page, ask.limit)
-        if page.rejects and not page.rows and not self.noted.records:
+        if page.unfit and not page.rows and not self.noted.records:
             raise ContractBroken(
-                f"no record has the declared key and date ({page.rejects[0].reason}); "
+                f"no record has the declared key and date ({page.unfit.reason}); "
                 "check [source] dialect and date_field"
             )
         return page

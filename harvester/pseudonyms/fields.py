@@ -7,6 +7,7 @@ nothing away.
 
 import hmac
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final
 
 from harvester.dialects import Reject, names_of
@@ -61,7 +62,7 @@ class Pseudonyms:
         """What could not be read cannot be searched for fields either: its reason stays, with a digest that
         tells one item from another."""
         told = f"hmac-sha256 {self._hmac(_ITEM + reject.raw)} of {len(reject.raw)} bytes"
-        return Reject(reason=reject.reason, raw=told.encode())
+        return replace(reject, raw=told.encode())
 
     def setting(self, text: bytes) -> str:
         """Stands for a setting of the job that may hold a value."""

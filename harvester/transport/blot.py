@@ -75,7 +75,7 @@ class Blotter:
         return self.text(raw.decode("latin-1")).encode("latin-1", "backslashreplace") if self._known else raw
 
     def reject(self, reject: Reject) -> Reject:
-        return Reject(reason=self.text(reject.reason), raw=self.raw(reject.raw))
+        return replace(reject, reason=self.text(reject.reason), raw=self.raw(reject.raw))
 
 
 def _decoded(text: str) -> str:
