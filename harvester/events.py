@@ -158,7 +158,8 @@ class FileForeign:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldNeverSeen:
-    """No record of the run had this field, which was to be replaced by a pseudonym: is it misspelt?"""
+    """No record of the run had this field, which tells versions or was to be replaced by a pseudonym: is it
+    misspelt?"""
 
     field: str
     records: int

@@ -21,6 +21,7 @@ from harvester.verify import verify
 from harvester.windows import Resolution, Span
 from tests.harvesting import DAY, MISCHIEF, START, World, digests, hours, live, manifest, untouched
 
+ROOT = Path(__file__).parent.parent
 POISON: dict[str, Any] = {
     "status": 500,
     "start": (START + timedelta(hours=30, minutes=10)).isoformat(),
@@ -288,6 +289,22 @@ def test_other_datasets_are_harvested_by_their_dialect_alone(tmp_path: Path, dat
         assert verify(world.out).is_good
 
     live(tmp_path, story)
+
+
+@pytest.mark.parametrize(("path", "is_told"), [("RecordWrittenAtUtc", False), ("RecordWritenAtUtc", True)])
+def test_a_version_that_no_record_has_is_told(tmp_path: Path, path: str, is_told: bool) -> None:
+    """Of two versions of one record their bytes would decide, and nobody know. It is no error: the version of
+    a source may be null as long as nothing was written again."""
+    dialect = tmp_path / "own.toml"
+    known = (ROOT / "config" / "sources" / "interactions.toml").read_text()
+    dialect.write_text(known.replace('version = "RecordWrittenAtUtc"', f'version = "{path}"'))
+
+    async def story(world: World) -> None:
+        assert (await world.run(dialect=str(dialect))).exit_code == 0
+        heard = [event.field for event in world.heard if isinstance(event, events.FieldNeverSeen)]
+        assert heard == [path] * is_told
+
+    live(tmp_path, story, records=20)
 
 
 def test_aggregates_belong_to_the_window_that_was_asked_for(tmp_path: Path) -> None:

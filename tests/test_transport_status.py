@@ -163,6 +163,9 @@ def test_retry_after_says_nothing_about_an_answer_or_a_redirect(status: int) -> 
         ({"ratelimit": '"default";r=0;t=6'}, 6),
         ({"ratelimit": '"default";r=3;t=6'}, None),
         ({"ratelimit": '"start";r=0'}, None),
+        ({"ratelimit": '"daily";r=500;t=3600, "burst";r=0;t=2'}, 2),
+        ({"ratelimit": '"burst";r=0;t=2,"hourly";r=0;t=90, "daily";r=9;t=3600'}, 90),
+        ({"ratelimit": '"daily";r=500;t=3600, "burst";r=1;t=2'}, None),
         # Who says it outright is believed first.
         ({"retry_after": "1", "x_ratelimit_remaining": "0", "x_ratelimit_reset": "30"}, 1),
         ({"retry_after": "0", "x_ratelimit_remaining": "0", "x_ratelimit_reset": "30"}, 30),

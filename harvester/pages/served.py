@@ -28,6 +28,8 @@ class Served:
     """Good pages, at least an empty one."""
     records: int = 0
     """Valid records among them."""
+    has_versions: bool = False
+    """One of them told its version."""
     given_up: int = 0
     """Requests that failed on every try since the last good page."""
     offset_ignored: bool = False
@@ -71,6 +73,7 @@ class Served:
             self.limit, self._ranges_refused = self._first_limit, False
         self.given_up = 0
         self.records += len(page.rows)
+        self.has_versions = self.has_versions or any(row[2] for row in page.rows)
         if offset == 0 and len(page.rows) + len(page.rejects) > self.whole_page:
             different = len({row[1] for row in page.rows}) + len(page.rejects)
             self.whole_page = max(self.whole_page, different)

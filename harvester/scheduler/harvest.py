@@ -31,7 +31,7 @@ from harvester import errors
 from harvester.contract import Recheck
 from harvester.dialects import Ask, Page
 from harvester.errors import ContractBroken, HarvesterError, StorageError
-from harvester.events import DrainBegan, Emit, RunStarted, nobody
+from harvester.events import DrainBegan, Emit, FieldNeverSeen, RunStarted, nobody
 from harvester.job import Job, Outcome
 from harvester.ledger import Ledger, home_of
 from harvester.output import Output
@@ -201,10 +201,17 @@ class Harvest:
                 width=width,
             )
             await self._wire(output, layer, todo)
-        tell_never_seen(job.pseudonyms, self._served.records, self._emit)
+        self._tell_never_seen()
         if learned := news(access, pace, width):
             with anyio.CancelScope(shield=True):
                 await to_thread.run_sync(quietly, lambda: output.ledger.learn(learned))
+
+    def _tell_never_seen(self) -> None:
+        """Fields that are needed where records have them, and that none had."""
+        field, served = self._job.dialect.version_field, self._served
+        tell_never_seen(self._job.pseudonyms, served.records, self._emit)
+        if field is not None and served.records and not served.has_versions:
+            self._emit(FieldNeverSeen(field=field, records=served.records))
 
     async def _wire(self, output: Output, layer: Layer[Ask, Page], todo: int) -> None:
         """The tasks and the streams between them."""

@@ -48,6 +48,8 @@ _NUMBER: Final = re.compile(r"\d+(\.\d+)?", re.ASCII)
 _REMAINING_IN_LIST: Final = re.compile(r"(?:^|[;,\s])(?:remaining|r)\s*=\s*\"?(\d+)", re.ASCII)
 _RESET_IN_LIST: Final = re.compile(r"(?:^|[;,\s])(?:reset|t)\s*=\s*\"?(\d+(?:\.\d+)?)", re.ASCII)
 
+_NEXT_QUOTA: Final = re.compile(r",(?=\s*\")")  # an earlier draft has commas inside of the one quota
+
 
 class Unauthorized(Refused):
     """A 401: a new token may cure it. For everybody above auth it is a Refused."""
@@ -105,24 +107,33 @@ def _retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:
 
 
 def _reset_s(headers: Mapping[str, str], now: datetime) -> float | None:
-    """From the three spellings in use; the draft's later ones put all into one `RateLimit` header."""
-    combined = headers.get("ratelimit", "")
-    for remaining, reset in (
-        (_found(_REMAINING_IN_LIST, combined), _found(_RESET_IN_LIST, combined)),
-        (headers.get("ratelimit-remaining"), headers.get("ratelimit-reset")),
-        (headers.get("x-ratelimit-remaining"), headers.get("x-ratelimit-reset")),
-    ):
-        if reset is None or not _NUMBER.fullmatch(reset.strip()):
-            continue
-        if remaining is not None and remaining.strip() not in ("0", ""):
-            continue  # something is left of this quota: it was another that ran out
-        value = float(reset.strip())
-        if value >= _EPOCH_MS_FROM:
-            value /= 1000
-        if value >= _EPOCH_FROM:
-            return max(0.0, value - _server_now(headers, now).timestamp())
-        return value
+    """From the three spellings in use; the draft's later ones put all into one `RateLimit` header, and the
+    latest one has an item there for each quota: of those that ran out the longest rules."""
+    quotas = [
+        (_found(_REMAINING_IN_LIST, item), _found(_RESET_IN_LIST, item))
+        for item in _NEXT_QUOTA.split(headers.get("ratelimit", ""))
+    ]
+    waits = [_wait_s(*quota, headers, now) for quota in quotas]
+    if told := [wait_s for wait_s in waits if wait_s is not None]:
+        return max(told)
+    for kind in ("ratelimit", "x-ratelimit"):
+        wait_s = _wait_s(headers.get(f"{kind}-remaining"), headers.get(f"{kind}-reset"), headers, now)
+        if wait_s is not None:
+            return wait_s
     return None
+
+
+def _wait_s(
+    remaining: str | None, reset: str | None, headers: Mapping[str, str], now: datetime
+) -> float | None:
+    if reset is None or not _NUMBER.fullmatch(reset.strip()):
+        return None
+    if remaining is not None and remaining.strip() not in ("0", ""):
+        return None  # something is left of this quota: it was another that ran out
+    value = float(reset.strip())
+    if value >= _EPOCH_MS_FROM:
+        value /= 1000
+    return value if value < _EPOCH_FROM else max(0.0, value - _server_now(headers, now).timestamp())
 
 
 def _found(pattern: re.Pattern[str], text: str) -> str | None:
