@@ -151,17 +151,21 @@ def test_rate_headers_skew_and_compression_are_told(tmp_path: Path) -> None:
             "rate",
             'ratelimit: "default";r=0;t=1',
         ),
-        ([{"status": 500, "times": 1, "after": 2}], "rate", "not announced in any answer"),
         ([{"skew_s": 300.0}], "clock_skew", "5.0 minutes ahead of this machine's"),
         ([{"window_refused_s": 90_000.0}], "access", "granted; the whole span is refused at once"),
         ([{"rows_refused": 390, "code": 400}], "access", "granted; the whole span is refused at once"),
     ],
-    ids=["epoch", "draft", "429", "spent", "400", "500", "ahead", "too long", "too full"],
+    ids=["epoch", "draft", "429", "spent", "400", "ahead", "too long", "too full"],
 )
 def test_what_answers_show_by_the_way_is_told(
     tmp_path: Path, faults: list[dict[str, Any]], fact: str, words: str
 ) -> None:
     assert words in told(tmp_path, *faults)[fact].told
+
+
+def test_an_answer_that_fails_has_told_nobody_to_wait(tmp_path: Path) -> None:
+    facts = told(tmp_path, {"status": 500, "times": 1, "after": 2})
+    assert facts["rate"].told == "not announced in any answer"
 
 
 @pytest.mark.parametrize("late_h", [0, 5])

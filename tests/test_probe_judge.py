@@ -146,7 +146,6 @@ def of(span: Span, most: int = 99) -> dict[Any, datetime]:
         ({}, of(OTHER_DAY), of(UTC_DAY), True, "differ"),
         ({}, of(OTHER_DAY), of(UTC_DAY), False, None),
         (HOURLY, of(OTHER_DAY, 5), of(UTC_DAY, 5), False, "differ"),
-        (HOURLY, HOURLY, HOURLY, True, None),
         ({"014": HOURLY["014"]}, {"014": HOURLY["014"]}, {"014": HOURLY["014"]}, True, None),
     ],
 )

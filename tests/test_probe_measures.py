@@ -135,6 +135,20 @@ def test_whether_more_follows_shows_without_an_offset(
     assert (found.items, found.more) == (min(cap, len(within)), more)
 
 
+@pytest.mark.parametrize("last", [(2, 5), (1, 8)], ids=["the page grows shorter", "a part misses one"])
+def test_pages_cut_by_chance_do_not_prove_that_nothing_follows(dialect: Make, last: tuple[int, int]) -> None:
+    caps = [8, 8, 8, 8, 8, *last]
+
+    class Fickle(Source):
+        async def send(self, ask: tuple[Request, Ask], /) -> Page:
+            page = await super().send(ask)
+            return Page(rows=page.rows[: caps.pop(0)])
+
+    source = Fickle(minutes(*range(1, 50)), INCLUSIVE, 1000)
+    assert anyio.run(place.ladder, Asker(source, dialect(), Noted()), SPAN).more is None
+    assert not caps
+
+
 def test_a_record_that_was_added_in_the_meantime_does_not_follow(dialect: Make) -> None:
     class Growing(Source):
         async def send(self, ask: tuple[Request, Ask], /) -> Page:

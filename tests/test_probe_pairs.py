@@ -216,7 +216,8 @@ def untrue(names: Sequence[str], facts: Mapping[str, Fact]) -> list[str]:
     """What was told and is not so, and what was not told although nothing hid it."""
     behaviours = [BEHAVIOURS[name] for name in names]
     true: dict[str, set[Any]] = dict(PLAIN)
-    for values in (*(one.told for one in behaviours), TOGETHER.get(frozenset(names), {})):
+    pairs = (TOGETHER.get(frozenset(pair), {}) for pair in combinations(names, 2))
+    for values in (*(one.told for one in behaviours), *pairs):
         true |= values
     hidden = frozenset[str]().union(*(one.hides for one in behaviours))
     found = [
@@ -247,3 +248,21 @@ def test_what_is_told_of_two_behaviours_at_once_is_true(tmp_path: Path, one: str
 
     live(tmp_path, story, records=RECORDS, slim=True, now=AtNoon().now())
     assert not wrong
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("more than limit", "any cap", "offset ignored"),
+        ("any cap", "offset refused", "filter ignored"),
+        ("shuffled", "foreign", "cap"),
+        ("shuffled", "foreign", "limit ignored"),
+        ("descending", "foreign", "any cap"),
+        ("order ignored", "limit ignored", "relative UTC"),
+    ],
+)
+def test_chance_and_a_third_behaviour_make_nothing_untrue(tmp_path: Path, names: tuple[str, ...]) -> None:
+    async def story(world: World) -> None:
+        assert untrue(names, await probed(world, *names)) == []
+
+    live(tmp_path, story, records=RECORDS, slim=True, now=AtNoon().now())

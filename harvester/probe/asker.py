@@ -40,6 +40,8 @@ class Noted:
     beyond: tuple[int, int] | None = None
     """Of the pages that held more different records than were asked for, the one that held the most more: how
     many were asked for, and how many came."""
+    strays: bool = False
+    """Records came that lie outside of the range asked for."""
     instant: tuple[int, datetime] | None = None
     """The instant that the most records of one page share, and how many."""
 
@@ -115,7 +117,9 @@ class Asker:
         if filter is not None:
             dialect = replace(dialect, selection=replace(dialect.selection, filter=filter))
         ask = Ask(start=start, end=end, limit=limit, offset=offset, order_by=order_by)
-        return await self.send(dialect.request(ask), ask)
+        page = await self.send(dialect.request(ask), ask)
+        self.noted.strays |= len(inside(page.rows, start, end)) < len(page.rows)
+        return page
 
     async def send(self, request: Request, ask: Ask) -> Page:
         if self.requests >= self._most:

@@ -14,7 +14,7 @@ from harvester.dialects import Ask, Key, Page, Row
 from harvester.errors import Rejected
 from harvester.job import Job
 from harvester.probe import judge
-from harvester.probe.asker import Asker, inside, size
+from harvester.probe.asker import Asker, size
 from harvester.probe.judge import Day, End
 from harvester.probe.place import Ladder, Place
 from harvester.windows import Resolution, Span
@@ -22,6 +22,7 @@ from harvester.windows import Resolution, Span
 DEPTH: Final = 10_000
 _FEW: Final = 4
 _SOME: Final = 10
+_STRAYS: Final = "records come that lie outside of the range asked for"
 _MS: Final = timedelta(milliseconds=1)
 _SECOND: Final = timedelta(seconds=1)
 
@@ -53,12 +54,7 @@ async def _ends(asker: Asker, row: Row, top: int, *, seconds: bool) -> list[Fact
 
     async def comes(start: datetime, end: datetime) -> bool:
         page = await asker.page(start, end, limit=top)
-        if len(inside(page.rows, start, end)) < len(page.rows):
-            raise _Unclear("records come that lie outside of the range asked for")
-        found = any(one[1] == key for one in page.rows)
-        if not found and size(page) >= top:
-            raise _Unclear("more records come than a page holds")
-        return found
+        return any(one[1] == key for one in page.rows)
 
     async def from_start(moment: datetime) -> bool:
         return await comes(moment, max(at, moment) + _SECOND)
@@ -129,7 +125,7 @@ async def order(asker: Asker, place: Place) -> list[Fact]:
         why = "the dialect asks for no order"
         return [judge.unknown(name, why) for name in ("order", "order_by_date", "ties")]
     facts = []
-    rows = inside(place.rows, place.span.start, place.span.end)
+    rows = [row for row in place.rows if place.span.contains(row[0])]
     if by_key in dialect.key_fields and len(dialect.key_fields) == 1:
         facts.append(judge.order("order", by_key, [row[1] for row in rows]))
     elif by_key == by_date:
@@ -140,7 +136,7 @@ async def order(asker: Asker, place: Place) -> list[Fact]:
     if page is None:
         facts.append(Fact(name="order_by_date", value="refused", told="refused"))
         return [*facts, judge.unknown("ties", "the order by date is refused")]
-    rows = inside(page.rows, place.span.start, place.span.end)
+    rows = [row for row in page.rows if place.span.contains(row[0])]
     facts.append(judge.order("order_by_date", by_date, [row[0] for row in rows]))
     return [*facts, await _ties(asker, by_date, place.top)]
 
@@ -244,12 +240,13 @@ async def seek(asker: Asker, place: Place) -> list[Fact]:
     span, top = place.span, place.top
     page = await _or_none(asker, span.start, span.end, limit=top, filter=condition)
     wanted = {key for key in keys if key > middle}
-    if page is not None and len(inside(page.rows, span.start, span.end)) < len(page.rows):
-        return [judge.unknown("seek", "records come that lie outside of the range asked for")]
+    if page is not None and asker.noted.strays:
+        return [judge.unknown("seek", _STRAYS)]
     found = judge.seek(set(keys), wanted, None if page is None else set(_keys(page)))
     if found.value == "wrong":
-        again = _keys(await asker.page(span.start, span.end, limit=top))
-        if set(again) != set(keys) or not set(keys).issuperset(_keys(page) if page else ()):
+        all_again = set(_keys(await asker.page(span.start, span.end, limit=top)))
+        again = set(_keys(await asker.page(span.start, span.end, limit=top, filter=condition)))
+        if all_again != set(keys) or not page or again != set(_keys(page)) or not again <= all_again:
             return [judge.unknown("seek", "other records come than before, whatever the filter")]
     return [found]
 
@@ -290,11 +287,13 @@ async def relative_days(asker: Asker, job: Job, now: datetime, top: int, *, may_
         theirs = await asker.send(replace(request, body=orjson.dumps(told)), ask)
     except Rejected:
         return [judge.unknown("relative_days", "the source refuses relative periods")]
-    pages = [theirs, await asker.page(ours.start, ours.end, limit=top)]
+    pages = [theirs, await asker.page(ours.start, ours.end - _MS, limit=top)]
     if not any(page.rows for page in pages):
         return [judge.unknown("relative_days", "there are no records of yesterday")]
     if utc != ours:
-        pages.append(await asker.page(utc.start, utc.end, limit=top))
+        pages.append(await asker.page(utc.start, utc.end - _MS, limit=top))
+    if asker.noted.strays:
+        return [judge.unknown("relative_days", _STRAYS)]
     relative, absolute, in_utc = (
         {row[1]: row[0] for row in page.rows} for page in (pages[0], pages[1], pages[-1])
     )

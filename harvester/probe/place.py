@@ -5,6 +5,7 @@ Coarse to fine: the whole span, eight parts of it, then halves of the busiest un
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Final
 
 from harvester.dialects import Key, Page, Row
@@ -123,33 +124,33 @@ async def ladder(asker: Asker, span: Span, refused: int | None = None) -> Ladder
 async def _more(asker: Asker, span: Span, first: Page, asked: int) -> bool | None:
     """Whether records follow behind a page that is shorter than asked; None where that does not show.
 
-    The next page by offset may show some. Where offsets are not kept, the two parts of the range before and
-    behind the middle one of the page's records do: a page of either begins elsewhere. That nothing follows
-    shows where both, smaller than the page was, bring all of it again and nothing else.
+    The next page by offset may show some. Where offsets are not kept, the four parts of the range that hold a
+    quarter of the page's records each do: a page of most of them begins elsewhere. That nothing follows shows
+    where all of them, smaller than the page was, bring all of it again and nothing else.
     """
     known = _keys(first, span)
     behind = await _page(asker, span, asked, offset=size(first))
     fresh = _keys(behind, span) - known if behind else set[Key]()
+    is_all = False
     if not fresh:
-        times = sorted(row[0] for row in inside(first.rows, span.start, span.end))
-        middle = times[len(times) // 2] if times else span.start
-        halves = [
-            await _page(asker, part, asked)
-            for part in (
-                span.overlap(Span(start=span.start - EDGE, end=middle + EDGE)),
-                span.overlap(Span(start=middle - EDGE, end=span.end + EDGE)),
-            )
-            if part is not None
-        ]
-        pages = [half for half in halves if half is not None]
-        met = set[Key]().union(*(_keys(page, span) for page in pages))
+        pages = [await _page(asker, part, asked) for part in _quarters(first, span)]
+        met = set[Key]().union(*(_keys(page, span) for page in pages if page))
         fresh = met - known
-        if not fresh:
-            is_all = len(pages) == len(halves) and max(map(size, pages), default=0) < size(first)
-            return False if is_all and known <= met else None
+        is_all = met == known and all(page is not None and size(page) < size(first) for page in pages)
     again = await _page(asker, span, asked)
-    # What was added in the meantime would be there now, if the first page had held all.
-    return True if again is not None and fresh - _keys(again, span) else None
+    if again is None:
+        return None
+    if fresh:  # what was added in the meantime would be there now, if the first page had held all
+        return True if fresh - _keys(again, span) else None
+    return False if is_all and _keys(again, span) == known else None
+
+
+def _quarters(page: Page, span: Span) -> list[Span]:
+    """A second wider on both sides, since either end may be left out."""
+    times = sorted(row[0] for row in inside(page.rows, span.start, span.end))
+    edges = [span.start, *(times[len(times) * part // 4] for part in (1, 2, 3) if times), span.end]
+    parts = [span.overlap(Span(start=one - EDGE, end=other + EDGE)) for one, other in pairwise(edges)]
+    return [part for part in parts if part is not None]
 
 
 def _keys(page: Page, span: Span) -> set[Key]:
