@@ -77,7 +77,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--page-cap", type=int, default=default.page_cap, help="largest Limit that is honoured (%(default)s)"
     )
     manners.add_argument(
-        "--ends", choices=ENDS, default=default.ends, help="how a range's ends count (%(default)s)"
+        "--ends",
+        metavar="MANNER",
+        choices=ENDS,
+        default=default.ends,
+        help=f"how a range's ends count (%(default)s): {', '.join(ENDS)}",
     )
     manners.add_argument("--gzip", action="store_true", help="compress where the client accepts it")
     manners.add_argument("--zstd", action="store_true", help="compress so where the client accepts it")
