@@ -175,7 +175,7 @@ class Seek:
             if row[0] > self.position or (row[0] == self.position and (row[1], row[2]) not in self._edge)
         ]
         fresh = self._doubt.unknown(fresh)
-        near = {row[1:3] for row in self._near.rows} if is_far else ()
+        near = {row[1:3] for row in self._near.rows} if is_far else ()  # does not follow itself
         self._note(items, [row for row in fresh if row[1:3] not in near] if near else fresh)
         if is_far:
             self._items = 0  # it was asked for fewer

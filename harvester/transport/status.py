@@ -47,7 +47,6 @@ _EPOCH_MS_FROM: Final = 1e12
 _NUMBER: Final = re.compile(r"\d+(\.\d+)?", re.ASCII)
 _REMAINING_IN_LIST: Final = re.compile(r"(?:^|[;,\s])(?:remaining|r)\s*=\s*\"?(\d+)", re.ASCII)
 _RESET_IN_LIST: Final = re.compile(r"(?:^|[;,\s])(?:reset|t)\s*=\s*\"?(\d+(?:\.\d+)?)", re.ASCII)
-
 _NEXT_QUOTA: Final = re.compile(r",(?=\s*\")")  # an earlier draft has commas inside of the one quota
 
 
